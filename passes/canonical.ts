@@ -1,0 +1,32 @@
+import { secondTrace, trace } from '../src/analysis/trace.ts'
+import { inlineFunctions } from '../src/ir/inline.ts'
+import type { Pass } from '../src/pipeline/pass.ts'
+import { applyRules, type RuleContext } from '../src/rewrite/engine.ts'
+import { canonicalRules } from '../src/rewrite/rules/index.ts'
+
+/**
+ * Brings a model to the form that other passes read: constants as initializers, shape arithmetic folded into the targets of
+ * Reshape, nodes without effect, always-true masks and the guard of safe softmax removed, compositions written as the one operator
+ * that the opset has for them. Nothing it computes changes. Refuses a model that is no vision transformer.
+ */
+export const canonical: Pass = {
+  name: 'canonical',
+  version: 1,
+  summary: 'folds shape arithmetic and removes what has no effect, so that every export reads alike',
+  options: {},
+  requires: [],
+  run(model) {
+    const analyse = (): RuleContext => {
+      const first = trace(model)
+      const second = secondTrace(model, first)
+      return { graph: model.graph, opset: model.opset, facts: first.facts, others: second === null ? [] : [second] }
+    }
+    const inlined = inlineFunctions(model)
+    const sites = {
+      ...(inlined === 0 ? {} : { 'functions inlined': inlined }),
+      ...applyRules(model, canonicalRules, analyse),
+    }
+    if (Object.keys(sites).length === 0) return { status: 'nothing', notes: ['the graph is in canonical form'] }
+    return { status: 'applied', sites }
+  },
+}

@@ -1,0 +1,166 @@
+import { slice } from '../src/analysis/dependence.ts'
+import { dimSummary } from '../src/analysis/describe.ts'
+import { clashesWhenFree } from '../src/analysis/free.ts'
+import { dependsOnSize } from '../src/analysis/grid.ts'
+import { followTokens } from '../src/analysis/token-flow.ts'
+import { type Trace, trace } from '../src/analysis/trace.ts'
+import { VitpassError } from '../src/errors.ts'
+import { type Dim, isInt, layoutKey } from '../src/ir/dim.ts'
+import { removeDeadNodes, removeUnusedInitializers } from '../src/ir/edit.ts'
+import type { Model } from '../src/ir/model.ts'
+import type { Node } from '../src/ir/node.ts'
+import type { DeclaredDim, Value } from '../src/ir/value.ts'
+import { Builder } from '../src/ops/builder.ts'
+import type { Pass, PassOptions } from '../src/pipeline/pass.ts'
+import { planFreeing } from '../src/rewrite/free-sizes.ts'
+import { SizeEmitter } from '../src/rewrite/sizes.ts'
+
+/**
+ * Frees the sizes that an export has baked in: batch, height and width become symbolic, and every number in the graph that spells out
+ * a traced size is computed instead.
+ *
+ * The graph is traced at the size it was made for, with every axis named; a number that meets a named axis is that axis. Position
+ * tables stay (they are constants for each token, which `posenc` replaces). Refuses where a symbolic axis would have to be split, or
+ * where a constant for one size takes part in the computation.
+ */
+export const dynshape: Pass = {
+  name: 'dynshape',
+  version: 1,
+  summary: 'frees baked batch, height and width',
+  options: {
+    size: {
+      describe: 'HEIGHTxWIDTH in pixels at which the model was exported, where the file does not show it',
+      type: 'string',
+      default: 'auto',
+    },
+  },
+  requires: ['canonical'],
+  run(model, options) {
+    const traced = tracedAt(model, options)
+    const builder = new Builder(model.graph, model.opset, {
+      scope: 'vitpass/dynshape',
+      dtypeOf: (value) => traced.facts.dtype(value),
+    })
+    const sizes = new SizeEmitter(builder, traced)
+    const plan = planFreeing(model.graph, traced, sizes)
+    const refusals = [...plan.stuck]
+    for (const { node, left, right, note } of plan.tables) {
+      const isTable = node.is('Add', 'Sub', 'Mul', 'Concat') || node.opType === 'SkipLayerNormalization'
+      if (!isTable)
+        refusals.push({ node, reason: `${note} of ${dimSummary(left)} with a constant of ${dimSummary(right)}` })
+    }
+    if (refusals.length > 0) return { status: 'refused', refusals }
+
+    const tables = positionNodes(model, traced)
+    const sites: Record<string, number> = {}
+    for (const edit of plan.edits) {
+      edit.apply(builder, sizes)
+      sites[edit.kind] = (sites[edit.kind] ?? 0) + 1
+    }
+    const renamed = declareDims(model, traced)
+    if (renamed > 0) sites['dims named'] = renamed
+    if (Object.keys(sites).length === 0)
+      return { status: 'nothing', notes: ['batch, height and width are free already'] }
+    for (const value of model.graph.nodes.flatMap((node) => node.outputs)) {
+      if (value !== null && !model.graph.outputs.includes(value)) value.type = null
+    }
+    model.graph.sort()
+    removeDeadNodes(model.graph)
+    removeUnusedInitializers(model.graph)
+    checkFree(model, tables)
+    const notes = plan.tables.length === 0 ? [] : ['a position table still fits one size only: posenc frees it']
+    return { status: 'applied', sites, notes }
+  },
+}
+
+function tracedAt(model: Model, options: PassOptions): Trace {
+  const text = String(options.size)
+  if (text === 'auto') return trace(model)
+  const match = /^(\d+)x(\d+)$/.exec(text)
+  if (match === null) {
+    throw new VitpassError('BAD_OPTION', `option dynshape.size cannot be "${text}"`, {
+      remedy: 'give HEIGHTxWIDTH, such as 224x224',
+    })
+  }
+  const { patch } = trace(model)
+  return trace(model, {
+    rows: Math.floor(Number(match[1]) / patch.height),
+    cols: Math.floor(Number(match[2]) / patch.width),
+  })
+}
+
+/** The nodes that make what is added to the tokens for their positions, and those that add it: `posenc` replaces them. */
+function positionNodes(model: Model, traced: Trace): ReadonlySet<Node> {
+  const { operands } = followTokens(model.graph, traced)
+  return new Set(
+    operands.flatMap(({ node, slot }) => {
+      const value = node.input(slot)
+      return value === null ? [node] : [node, ...slice(model.graph, value)]
+    }),
+  )
+}
+
+/** @throws VitpassError PASS_REFUSED when a size is still baked in anywhere but at a position table */
+function checkFree(model: Model, tables: ReadonlySet<Node>): void {
+  const clash = clashesWhenFree(model).find(({ node }) => !tables.has(node))
+  if (clash === undefined) return
+  throw new VitpassError(
+    'PASS_REFUSED',
+    `a size stays baked in: ${clash.note} of ${dimSummary(clash.left)} and ${dimSummary(clash.right)}`,
+    {
+      node: clash.node.label,
+      remedy: 'read the model anew; export it with dynamic sizes, or encode it in groups of equal size',
+    },
+  )
+}
+
+/** Gives the image input and the outputs named axes. Returns how many of the input's were numbers or shared one name. */
+function declareDims(model: Model, traced: Trace): number {
+  const { pixels } = traced.patch
+  const before = pixels.declaredDims ?? [null, null, null, null]
+  const names = ['batch', '', 'height', 'width']
+  const dims = before.map((dim, axis): DeclaredDim => {
+    if (axis === 1) return dim
+    const shared = typeof dim === 'string' && before.indexOf(dim) !== before.lastIndexOf(dim)
+    return typeof dim === 'string' && dim !== '' && !shared ? dim : (names[axis] ?? null)
+  })
+  const changed = dims.filter((dim, axis) => dim !== before[axis]).length
+  pixels.type = { kind: 'tensor', dtype: pixels.dtype ?? 'float', dims }
+  const spelled = new Map<string, string>(
+    ['batch', 'height', 'width'].map((key) => [key, String(dims[names.indexOf(key)])]),
+  )
+  const taken = new Set<string>(spelled.values())
+  for (const output of model.graph.outputs) declareOutput(output, traced, spelled, taken)
+  if (changed > 0) model.graph.touch()
+  return changed
+}
+
+function declareOutput(output: Value, { facts }: Trace, spelled: Map<string, string>, taken: Set<string>): void {
+  const dims = facts.dims(output)
+  const dtype = facts.dtype(output) ?? output.dtype
+  if (dims === null || dtype === undefined) return
+  const declared = output.declaredDims
+  const next = dims.map((dim, axis): DeclaredDim => {
+    if (isInt(dim)) return dim.n
+    const key = layoutKey(dim)
+    const known = spelled.get(key)
+    if (known !== undefined) return known
+    const old = declared?.[axis]
+    const own = typeof old === 'string' && old !== '' && !taken.has(old) ? old : freshName(dim, taken)
+    spelled.set(key, own)
+    taken.add(own)
+    return own
+  })
+  output.type = { kind: 'tensor', dtype, dims: next }
+}
+
+function freshName(dim: Dim, taken: ReadonlySet<string>): string {
+  const base = dependsOnSize(dim)
+    ? dim.atoms.length === 1 && dim.atoms[0]?.kind === 'sym'
+      ? 'grid'
+      : 'tokens'
+    : 'axis'
+  let name = base
+  for (let i = 1; taken.has(name); i += 1) name = `${base}_${i}`
+  return name
+}

@@ -1,0 +1,111 @@
+import { type PositionTable, RESIZE_KINDS, type ResizeKind, readPositions } from '../src/analysis/positions.ts'
+import { followTokens } from '../src/analysis/token-flow.ts'
+import { type Trace, trace } from '../src/analysis/trace.ts'
+import { VitpassError } from '../src/errors.ts'
+import { isFloat } from '../src/ir/dtype.ts'
+import { removeDeadNodes, removeUnusedInitializers } from '../src/ir/edit.ts'
+import type { Model } from '../src/ir/model.ts'
+import { Builder } from '../src/ops/builder.ts'
+import { type Pass, type PassOptions, refuse } from '../src/pipeline/pass.ts'
+import { positionsOnTightGrids, type ResizeRule } from '../src/rewrite/position-grid.ts'
+import { Validity } from '../src/rewrite/validity.ts'
+
+/**
+ * Gives every image the position embeddings of its own tight grid, instead of one table for the padded size, and 0 at padding.
+ *
+ * The operand that is added to the tokens and depends on the grid but not on the pixels is traced back to the stored table; whatever
+ * resized it is replaced by weights computed for each image. A table that was baked in at one size does not say how its library
+ * resizes it: `kind` tells, and the report says what was assumed. Refuses where the stored table cannot be reached, or where its
+ * native grid cannot be known.
+ */
+export const posenc: Pass = {
+  name: 'posenc',
+  version: 1,
+  summary: "puts position embeddings on each image's own grid",
+  options: {
+    kind: {
+      describe: 'how the table is resized: auto follows the graph, and takes cubic where the graph does not say',
+      type: 'string',
+      default: 'auto',
+      choices: ['auto', ...RESIZE_KINDS],
+    },
+    native: {
+      describe: "the table's own grid as ROWSxCOLS, where the file does not show it",
+      type: 'string',
+      default: 'auto',
+    },
+  },
+  requires: ['dynshape'],
+  run(model, options) {
+    const native = nativeGrid(options)
+    const traced = trace(model)
+    const sites = followTokens(model.graph, traced).operands.filter((operand) => operand.kind === 'tokens')
+    if (sites.length === 0) return { status: 'nothing', notes: ['no position table depends on the image size'] }
+    const tables = sites.map((site) => readPositions(site, traced, native))
+    const notes = new Set<string>()
+    const rules = tables.map((table) => chooseRule(table, options, notes))
+    for (const table of tables) {
+      const dtype = traced.facts.dtype(table.value)
+      if (dtype === undefined || !isFloat(dtype))
+        return refuse(`positions of type ${dtype ?? 'unknown'}`, table.site.node)
+    }
+    placeTables(model, traced, tables, rules)
+    return { status: 'applied', sites: { 'position tables': tables.length }, notes: [...notes] }
+  },
+}
+
+function nativeGrid(options: PassOptions): { rows: number; cols: number } | null {
+  const text = String(options.native)
+  if (text === 'auto') return null
+  const match = /^(\d+)x(\d+)$/.exec(text)
+  if (match === null) {
+    throw new VitpassError('BAD_OPTION', `option posenc.native cannot be "${text}"`, {
+      remedy: 'give ROWSxCOLS, such as 14x14',
+    })
+  }
+  return { rows: Number(match[1]), cols: Number(match[2]) }
+}
+
+function chooseRule({ resize, table }: PositionTable, options: PassOptions, notes: Set<string>): ResizeRule {
+  const given = options.kind
+  const kind = RESIZE_KINDS.find((known) => known === given)
+  const [rows, cols] = table.dims
+  if (resize === null) {
+    notes.add(
+      `the file holds one position table, taken as the native ${rows}x${cols} grid; ${
+        kind === undefined
+          ? 'assumed to be resized by cubic interpolation (posenc.kind says otherwise)'
+          : `resized by ${kind} as asked`
+      }`,
+    )
+    return { kind: kind ?? 'cubic', offset: 0 }
+  }
+  if (kind !== undefined && kind !== resize.kind)
+    notes.add(`the graph resizes positions by ${resize.kind}; ${kind} was asked for`)
+  return { kind: kind ?? (resize.kind satisfies ResizeKind), offset: resize.offset }
+}
+
+function placeTables(
+  model: Model,
+  traced: Trace,
+  tables: readonly PositionTable[],
+  rules: readonly ResizeRule[],
+): void {
+  const builder = new Builder(model.graph, model.opset, {
+    scope: 'vitpass/posenc',
+    dtypeOf: (value) => traced.facts.dtype(value),
+  })
+  const validity = Validity.in(model, traced, builder)
+  for (const [i, table] of tables.entries()) {
+    const { node, slot } = table.site
+    const dtype = traced.facts.dtype(table.value)
+    const rule = rules[i]
+    if (rule === undefined || dtype === undefined || !isFloat(dtype)) continue
+    const wide = positionsOnTightGrids(builder, validity, table, rule)
+    const typed = dtype === 'float' ? wide : builder.cast(wide, { to: dtype })
+    node.setInput(slot, table.tokenAxis === 1 ? typed : builder.transpose(typed, { perm: [1, 0, 2] }))
+  }
+  model.graph.sort()
+  removeDeadNodes(model.graph)
+  removeUnusedInitializers(model.graph)
+}

@@ -1,0 +1,55 @@
+import { dependents } from '../src/analysis/dependence.ts'
+import { shapeSummary } from '../src/analysis/describe.ts'
+import { trace } from '../src/analysis/trace.ts'
+import type { Dim } from '../src/ir/dim.ts'
+import { type FloatType, isFloat } from '../src/ir/dtype.ts'
+import type { Value } from '../src/ir/value.ts'
+import { Builder } from '../src/ops/builder.ts'
+import { type Pass, refuse } from '../src/pipeline/pass.ts'
+import { canSelect, Validity } from '../src/rewrite/validity.ts'
+
+/**
+ * Sets every output to exactly 0 at padded positions, along each axis that tokens lie on (both of attention weights), and
+ * everywhere for an image that is all padding. Tokens in front of the patches are kept. Outputs that no pixel reaches stay.
+ * Refuses an output whose batch is not its first axis or whose token axis is not prefix and patches in reading order.
+ */
+export const zero: Pass = {
+  name: 'zero',
+  version: 1,
+  summary: 'zeroes outputs at padded positions, and everything of an all-zero image',
+  options: {},
+  requires: ['mask'],
+  run(model) {
+    const traced = trace(model)
+    const live = dependents(model.graph, traced.patch.pixels)
+    const builder = new Builder(model.graph, model.opset, {
+      scope: 'vitpass/zero',
+      dtypeOf: (value) => traced.facts.dtype(value),
+    })
+    const sites: { output: Value; dims: readonly Dim[]; dtype: FloatType }[] = []
+    for (const output of model.graph.outputs) {
+      if (!live.has(output)) continue
+      const node = output.producer ?? undefined
+      const dims = traced.facts.dims(output)
+      const dtype = traced.facts.dtype(output)
+      if (dims === null) return refuse(`the axes of output ${output.name} are not known`, node)
+      if (dtype === undefined || !isFloat(dtype)) {
+        return refuse(`output ${output.name} holds ${dtype ?? 'an unknown type'}, which has no zero for padding`, node)
+      }
+      if (!canSelect(dims, traced)) {
+        return refuse(
+          `output ${output.name} is ${shapeSummary(dims)}, which does not lay out one row of tokens for each image`,
+          node,
+        )
+      }
+      sites.push({ output, dims, dtype })
+    }
+    const validity = Validity.in(model, traced, builder)
+    for (const { output, dims, dtype } of sites) {
+      const zeroed = builder.where(validity.select(dims), output, builder.float(0, dtype))
+      model.graph.replaceOutput(output, zeroed)
+    }
+    model.graph.sort()
+    return { status: 'applied', sites: { outputs: sites.length } }
+  },
+}

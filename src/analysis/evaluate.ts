@@ -1,0 +1,223 @@
+import { VitpassError } from '../errors.ts'
+import { isFloat } from '../ir/dtype.ts'
+import type { Node } from '../ir/node.ts'
+import { elementCount, type Tensor } from '../ir/tensor.ts'
+import { readFloats } from '../ir/tensor-data.ts'
+import type { Value } from '../ir/value.ts'
+import type { Facts } from './facts.ts'
+import { listOf } from './facts.ts'
+import { normalAxis } from './shapes/context.ts'
+
+/** A dense array in row-major order. Doubles hold every float and every index exactly. */
+export interface Dense {
+  readonly dims: readonly number[]
+  readonly data: Float64Array
+}
+
+/** Elements at most: a position table of 4096 tokens by 4096 channels. */
+const LIMIT = 1 << 24
+
+/**
+ * Computes a value that depends on no input's contents, at the sizes of the trace. It knows the operators that stand
+ * between a stored table and its use: moves of data, casts and plain arithmetic.
+ *
+ * @param given values taken as they are instead of being computed
+ * @throws VitpassError MODEL_UNSUPPORTED naming the first node that it does not know
+ */
+export function evaluate(value: Value, facts: Facts, given: ReadonlyMap<Value, Dense> = new Map()): Dense {
+  const memo = new Map<Value, Dense>(given)
+  const visit = (wanted: Value): Dense => {
+    const known = memo.get(wanted)
+    if (known !== undefined) return known
+    const result = compute(wanted, facts, visit)
+    memo.set(wanted, result)
+    return result
+  }
+  return visit(value)
+}
+
+function compute(value: Value, facts: Facts, visit: (value: Value) => Dense): Dense {
+  if (value.tensor !== null) return fromTensor(value.tensor)
+  const contents = facts.contents(value)
+  const dims = facts.dims(value)?.map((dim) => dim.n)
+  const node = value.producer
+  const stored = node?.is('Constant') ? node.tensor('value') : undefined
+  if (stored !== undefined) return fromTensor(stored)
+  if (contents !== null && dims !== undefined && elementCount(dims) <= LIMIT) {
+    return { dims, data: Float64Array.from(listOf(contents), (dim) => dim.n) }
+  }
+  if (node === null) throw cannot(null, value, 'it is an input of the model')
+  if (dims === undefined) throw cannot(node, value, 'its shape is not known')
+  if (elementCount(dims) > LIMIT) throw cannot(node, value, 'it is too large')
+  return evaluateNode(node, dims, facts, visit)
+}
+
+function evaluateNode(node: Node, dims: readonly number[], facts: Facts, visit: (value: Value) => Dense): Dense {
+  const operand = (slot: number): Dense => {
+    const input = node.input(slot)
+    if (input === null) throw cannot(node, null, `input ${slot} is missing`)
+    return visit(input)
+  }
+  const slot = 0
+  if (node.domain !== '') throw cannot(node, null, `${node.domain}.${node.opType} is not evaluated`)
+  switch (node.opType) {
+    case 'Identity':
+    case 'Cast':
+    case 'Dropout':
+    case 'Reshape':
+    case 'Squeeze':
+    case 'Unsqueeze':
+    case 'Flatten':
+      return { dims, data: operand(slot).data }
+    case 'Transpose':
+      return transpose(operand(slot), node.ints('perm'))
+    case 'Concat':
+      return concat(
+        node.inputs.map((_, i) => operand(i)),
+        node.int('axis', 0),
+        dims,
+      )
+    case 'Expand':
+    case 'Tile':
+      return broadcastTo(operand(slot), dims)
+    case 'Gather':
+      return gather(operand(0), operand(1), node.int('axis', 0), dims)
+    case 'Slice':
+      return sliceOf(node, operand(0), facts, dims)
+    case 'Add':
+      return zip(operand(0), operand(1), dims, (a, b) => a + b)
+    case 'Sub':
+      return zip(operand(0), operand(1), dims, (a, b) => a - b)
+    case 'Mul':
+      return zip(operand(0), operand(1), dims, (a, b) => a * b)
+    case 'Div':
+      return zip(operand(0), operand(1), dims, (a, b) => a / b)
+    case 'Resize': {
+      const source = operand(slot)
+      if (source.dims.join() === dims.join()) return source
+      throw cannot(node, null, 'a Resize that changes the size is not evaluated')
+    }
+    default:
+      throw cannot(node, null, `${node.opType} is not evaluated`)
+  }
+}
+
+function cannot(node: Node | null, value: Value | null, why: string): VitpassError {
+  const detail = node === null ? {} : { node: node.label }
+  return new VitpassError(
+    'MODEL_UNSUPPORTED',
+    `${value?.name ?? 'a value'} cannot be computed beforehand: ${why}`,
+    detail,
+  )
+}
+
+function fromTensor(tensor: Tensor): Dense {
+  if (!isFloat(tensor.dtype)) throw cannot(null, null, `${tensor.name} holds ${tensor.dtype}`)
+  return { dims: tensor.dims, data: Float64Array.from(readFloats(tensor)) }
+}
+
+function stridesOf(dims: readonly number[]): number[] {
+  const strides = dims.map(() => 1)
+  for (let axis = dims.length - 2; axis >= 0; axis -= 1)
+    strides[axis] = (strides[axis + 1] ?? 1) * (dims[axis + 1] ?? 1)
+  return strides
+}
+
+/** An array of the given shape whose element at `index` is read from `source` at offset plus the strides' sum. */
+function strided(source: Float64Array, dims: readonly number[], strides: readonly number[], offset = 0): Dense {
+  const data = new Float64Array(elementCount(dims))
+  const index = dims.map(() => 0)
+  let at = offset
+  for (let i = 0; i < data.length; i += 1) {
+    data[i] = source[at] ?? Number.NaN
+    for (let axis = dims.length - 1; axis >= 0; axis -= 1) {
+      const next = (index[axis] ?? 0) + 1
+      at += strides[axis] ?? 0
+      if (next < (dims[axis] ?? 1)) {
+        index[axis] = next
+        break
+      }
+      at -= next * (strides[axis] ?? 0)
+      index[axis] = 0
+    }
+  }
+  return { dims, data }
+}
+
+function transpose(x: Dense, given: readonly number[] | undefined): Dense {
+  const perm = given ?? x.dims.map((_, i) => x.dims.length - 1 - i)
+  const strides = stridesOf(x.dims)
+  return strided(
+    x.data,
+    perm.map((axis) => x.dims[axis] ?? 1),
+    perm.map((axis) => strides[axis] ?? 1),
+  )
+}
+
+function broadcastTo(x: Dense, dims: readonly number[]): Dense {
+  const own = stridesOf(x.dims)
+  const shift = dims.length - x.dims.length
+  const strides = dims.map((_, axis) => ((x.dims[axis - shift] ?? 1) === 1 ? 0 : (own[axis - shift] ?? 0)))
+  return strided(x.data, dims, strides)
+}
+
+function zip(a: Dense, b: Dense, dims: readonly number[], f: (a: number, b: number) => number): Dense {
+  const left = broadcastTo(a, dims).data
+  const right = broadcastTo(b, dims).data
+  return { dims, data: left.map((x, i) => f(x, right[i] ?? Number.NaN)) }
+}
+
+function concat(parts: readonly Dense[], axisGiven: number, dims: readonly number[]): Dense {
+  const axis = normalAxis(axisGiven, dims.length)
+  const outer = elementCount(dims.slice(0, axis))
+  const data = new Float64Array(elementCount(dims))
+  let at = 0
+  for (let block = 0; block < outer; block += 1) {
+    for (const part of parts) {
+      const size = elementCount(part.dims.slice(axis))
+      data.set(part.data.subarray(block * size, (block + 1) * size), at)
+      at += size
+    }
+  }
+  return { dims, data }
+}
+
+function gather(x: Dense, indices: Dense, axisGiven: number, dims: readonly number[]): Dense {
+  const axis = normalAxis(axisGiven, x.dims.length)
+  const length = x.dims[axis] ?? 1
+  const inner = elementCount(x.dims.slice(axis + 1))
+  const outer = elementCount(x.dims.slice(0, axis))
+  const data = new Float64Array(elementCount(dims))
+  let at = 0
+  for (let block = 0; block < outer; block += 1) {
+    for (const raw of indices.data) {
+      const from = (block * length + (raw < 0 ? raw + length : raw)) * inner
+      data.set(x.data.subarray(from, from + inner), at)
+      at += inner
+    }
+  }
+  return { dims, data }
+}
+
+function sliceOf(node: Node, x: Dense, facts: Facts, dims: readonly number[]): Dense {
+  const numbers = (slot: number, attribute: string) => {
+    const contents = facts.contents(node.input(slot))
+    return node.ints(attribute) ?? (contents === null ? undefined : listOf(contents).map((dim) => dim.n))
+  }
+  const starts = numbers(1, 'starts') ?? []
+  const axes = numbers(3, 'axes') ?? starts.map((_, i) => i)
+  const steps = numbers(4, 'steps') ?? starts.map(() => 1)
+  const own = stridesOf(x.dims)
+  let offset = 0
+  const strides = [...own]
+  for (const [i, given] of axes.entries()) {
+    const axis = normalAxis(given, x.dims.length)
+    const length = x.dims[axis] ?? 1
+    const step = steps[i] ?? 1
+    const raw = starts[i] ?? 0
+    const start = Math.min(step > 0 ? length : length - 1, Math.max(0, raw < 0 ? raw + length : raw))
+    offset += start * (own[axis] ?? 1)
+    strides[axis] = (own[axis] ?? 1) * step
+  }
+  return strided(x.data, dims, strides, offset)
+}

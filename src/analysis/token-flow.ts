@@ -1,0 +1,387 @@
+import { type Dim, isInt, layoutKey, symbols, terms } from '../ir/dim.ts'
+import type { Graph } from '../ir/graph.ts'
+import type { Node } from '../ir/node.ts'
+import type { Value } from '../ir/value.ts'
+import { dependents } from './dependence.ts'
+import { shapeSummary } from './describe.ts'
+import { dependsOnSize, gridAxes } from './grid.ts'
+import { normalAxis } from './shapes/context.ts'
+import type { Trace } from './trace.ts'
+
+/** A softmax that runs over tokens: it has to be told which of them are padding. */
+export interface SoftmaxSite {
+  readonly node: Node
+  /** The axis that it normalises, counted from the front. */
+  readonly axis: number
+  /** Axes of the scores, such as [batch, heads, query, key]. */
+  readonly dims: readonly Dim[]
+}
+
+/** A mean over tokens: it has to leave padding out. */
+export interface MeanSite {
+  readonly node: Node
+  readonly axes: readonly number[]
+  readonly dims: readonly Dim[]
+  readonly keepdims: boolean
+}
+
+/** An operand that depends on the grid and not on the pixels, combined with the tokens: positions, or a bias on scores. */
+export interface GridOperand {
+  readonly node: Node
+  /** The input slot that holds it. */
+  readonly slot: number
+  readonly kind: 'tokens' | 'scores'
+  /** Axes of the result. */
+  readonly dims: readonly Dim[]
+}
+
+/** A node that mixes tokens in a way that no mask makes right. */
+export interface MixingProblem {
+  readonly node: Node
+  readonly reason: string
+}
+
+export interface TokenFlow {
+  readonly softmaxes: readonly SoftmaxSite[]
+  readonly means: readonly MeanSite[]
+  readonly operands: readonly GridOperand[]
+  readonly problems: readonly MixingProblem[]
+  /** Values that depend on the pixels' contents. */
+  readonly live: ReadonlySet<Value>
+}
+
+const POINTWISE = new Set([
+  'Add',
+  'Sub',
+  'Mul',
+  'Div',
+  'Pow',
+  'Min',
+  'Max',
+  'Sum',
+  'Mean',
+  'Where',
+  'Cast',
+  'CastLike',
+  'Identity',
+  'Dropout',
+  'PRelu',
+  'Relu',
+  'LeakyRelu',
+  'Elu',
+  'Selu',
+  'Celu',
+  'HardSigmoid',
+  'HardSwish',
+  'Mish',
+  'Softplus',
+  'Softsign',
+  'ThresholdedRelu',
+  'Sigmoid',
+  'Tanh',
+  'Erf',
+  'Exp',
+  'Log',
+  'Sin',
+  'Cos',
+  'Tan',
+  'Gelu',
+  'Swish',
+  'Clip',
+  'Neg',
+  'Abs',
+  'Floor',
+  'Ceil',
+  'Round',
+  'Sqrt',
+  'Sign',
+  'Reciprocal',
+  'Not',
+  'IsNaN',
+  'IsInf',
+  'Equal',
+  'Less',
+  'LessOrEqual',
+  'Greater',
+  'GreaterOrEqual',
+  'And',
+  'Or',
+  'Xor',
+  'DequantizeLinear',
+  'QuantizeLinear',
+  'DynamicQuantizeLinear',
+  'com.microsoft:BiasGelu',
+  'com.microsoft:FastGelu',
+  'com.microsoft:Gelu',
+  'com.microsoft:QuickGelu',
+])
+
+const LAYOUT = new Set([
+  'Reshape',
+  'Flatten',
+  'Transpose',
+  'Squeeze',
+  'Unsqueeze',
+  'Concat',
+  'Slice',
+  'Split',
+  'Expand',
+  'Gather',
+])
+
+/** Operators after which exact zeros at padded positions are still exact zeros, whatever the other operands are. */
+const KEEPS_ZERO = new Set([
+  'Cast',
+  'Identity',
+  'Dropout',
+  'Mul',
+  'Div',
+  'Transpose',
+  'Reshape',
+  'Squeeze',
+  'Unsqueeze',
+  'Expand',
+  'Where',
+])
+
+/** Follows the tokens from the patch embedding to the outputs and finds every place where one can see another. */
+export function followTokens(graph: Graph, trace: Trace): TokenFlow {
+  return new Walk(graph, trace).run()
+}
+
+/** True for an axis along which tokens lie. */
+function bears(dim: Dim | undefined): boolean {
+  return dim !== undefined && dependsOnSize(dim)
+}
+
+class Walk {
+  private readonly softmaxes: SoftmaxSite[] = []
+  private readonly means: MeanSite[] = []
+  private readonly operands: GridOperand[] = []
+  private readonly problems: MixingProblem[] = []
+  private readonly live: Set<Value>
+  /** Values whose padded entries are exactly 0 along an axis, counted from the end, once their softmax is masked. */
+  private readonly zeroed = new Map<Value, number>()
+
+  private readonly graph: Graph
+  private readonly trace: Trace
+
+  constructor(graph: Graph, trace: Trace) {
+    this.graph = graph
+    this.trace = trace
+    this.live = dependents(graph, trace.patch.pixels)
+  }
+
+  run(): TokenFlow {
+    const started = dependents(this.graph, this.trace.patch.conv.output(0) as Value)
+    for (const node of this.graph.nodes) {
+      if (node === this.trace.patch.conv || node.is('Shape', 'Size')) continue
+      const inputs = node.inputs.filter((value) => value !== null && started.has(value))
+      if (inputs.length > 0) this.visit(node)
+    }
+    const { softmaxes, means, operands, problems, live } = this
+    return { softmaxes, means, operands, problems, live }
+  }
+
+  private dims(value: Value | null): readonly Dim[] | null {
+    return this.trace.facts.dims(value)
+  }
+
+  private refuse(node: Node, reason: string): void {
+    this.problems.push({ node, reason })
+  }
+
+  private visit(node: Node): void {
+    const key = node.domain === '' ? node.opType : `${node.domain}:${node.opType}`
+    const shapes = node.inputs.map((value) => (value !== null && this.live.has(value) ? this.dims(value) : []))
+    if (shapes.some((dims) => dims === null))
+      return this.refuse(node, `the shape of what ${node.opType} reads is not known`)
+    const known = shapes as readonly (readonly Dim[])[]
+    if (!known.some((dims) => dims.some((dim) => bears(dim)))) return
+    this.carryZeros(node)
+    if (POINTWISE.has(key)) return this.pointwise(node)
+    if (LAYOUT.has(key)) return this.layout(node)
+    switch (key) {
+      case 'Softmax':
+      case 'LogSoftmax':
+        return this.softmax(node)
+      case 'MatMul':
+      case 'Gemm':
+      case 'MatMulInteger':
+      case 'com.microsoft:FusedMatMul':
+      case 'com.microsoft:FusedGemm':
+        return this.matmul(node, key)
+      case 'ReduceMean':
+        return this.mean(node)
+      case 'LayerNormalization':
+      case 'RMSNormalization':
+      case 'com.microsoft:SkipLayerNormalization':
+        return this.normalise(node)
+      case 'BatchNormalization':
+        return
+      case 'Conv':
+        return this.conv(node)
+    }
+    if (key.startsWith('Reduce') || key === 'ArgMax' || key === 'ArgMin') return this.otherReduction(node)
+    this.refuse(node, `${key} is not known to keep tokens apart`)
+  }
+
+  private outputDims(node: Node): readonly Dim[] | null {
+    return this.dims(node.output(0))
+  }
+
+  private pointwise(node: Node): void {
+    const out = this.outputDims(node)
+    if (out === null) return
+    for (const [slot, value] of node.inputs.entries()) {
+      if (value === null || this.live.has(value)) continue
+      const dims = this.dims(value)
+      if (dims === null) {
+        this.refuse(node, `the shape of its operand ${value.name} is not known`)
+        continue
+      }
+      const touches = dims.some((dim, i) => dim.n > 1 && bears(out[i - dims.length + out.length]))
+      if (!touches) continue
+      const bearing = out.filter((dim) => bears(dim)).length
+      this.operands.push({
+        node,
+        slot,
+        kind: bearing > 1 && gridAxes(out, this.trace)[0] < 0 ? 'scores' : 'tokens',
+        dims: out,
+      })
+    }
+  }
+
+  private layout(node: Node): void {
+    const [source] = node.inputs
+    const before = this.dims(source ?? null)
+    for (const output of node.outputs) {
+      const after = this.dims(output)
+      if (after === null) {
+        this.refuse(node, `the shape that ${node.opType} makes is not known`)
+        continue
+      }
+      const opaque = after.find((dim) => [...symbols(dim)].some((id) => /^(slice|sliced|padded|range)\(/.test(id)))
+      if (opaque !== undefined)
+        this.refuse(node, `${node.opType} cuts the tokens at a place that depends on the image size`)
+    }
+    if (before === null) return
+    if (node.is('Gather')) return this.gather(node, before)
+    if (!node.is('Reshape', 'Flatten')) return
+    const after = this.outputDims(node)
+    const count = (dims: readonly Dim[]) =>
+      dims.flatMap((dim) => [...dim.atoms]).filter((atom) => bears({ atoms: [atom], n: atom.n }))
+    if (after !== null && count(after).length < count(before).length) {
+      this.refuse(node, `${node.opType} from ${shapeSummary(before)} to ${shapeSummary(after)} splits the token axis`)
+    }
+  }
+
+  private gather(node: Node, before: readonly Dim[]): void {
+    const axis = normalAxis(node.int('axis', 0), before.length)
+    const dim = before[axis]
+    if (dim === undefined || !bears(dim)) return
+    const indices = this.trace.facts.constants(node.input(1))
+    const prefix = terms(dim)[0]
+    const inPrefix = prefix !== undefined && isInt(prefix) ? prefix.n : 0
+    if (indices === null || indices.some((index) => index < 0 || index >= inPrefix)) {
+      this.refuse(node, 'Gather picks patches by number, which is another patch at another size')
+    }
+  }
+
+  private softmax(node: Node): void {
+    const dims = this.dims(node.input(0)) ?? []
+    const coerces = this.trace.opset < 13
+    const axis = normalAxis(node.int('axis', coerces ? 1 : -1), dims.length)
+    const dim = dims[axis]
+    const over = coerces ? dims.slice(axis) : [dim]
+    if (!over.some((other) => bears(other))) return
+    if (over.length > 1 && over.slice(1).some((other) => other?.n !== 1)) {
+      return this.refuse(node, 'Softmax of this opset runs over several axes at once, tokens among them')
+    }
+    if (node.is('LogSoftmax')) return this.refuse(node, 'LogSoftmax over tokens gives padding a finite value')
+    this.softmaxes.push({ node, axis, dims })
+    const output = node.output(0)
+    if (output !== null) this.zeroed.set(output, axis - dims.length)
+  }
+
+  private matmul(node: Node, key: string): void {
+    const transA = (key === 'Gemm' || key.includes('Fused')) && node.int('transA', 0) === 1
+    const transB = (key === 'Gemm' || key.includes('Fused')) && node.int('transB', 0) === 1
+    const left = this.contracted(node.input(0), transA ? -2 : -1)
+    const right = this.contracted(node.input(1), transB ? -1 : -2)
+    if (!left.bears && !right.bears) return
+    if (!left.zeroed && !right.zeroed) {
+      this.refuse(node, `${node.opType} sums over tokens with weights that are not a masked softmax's`)
+    }
+  }
+
+  private contracted(value: Value | null, axis: number): { bears: boolean; zeroed: boolean } {
+    const dims = this.dims(value) ?? []
+    const at = dims.length === 1 ? -1 : axis
+    return { bears: bears(dims.at(at)), zeroed: value !== null && this.zeroed.get(value) === at }
+  }
+
+  private mean(node: Node): void {
+    const dims = this.dims(node.input(0)) ?? []
+    const given = node.ints('axes') ?? this.trace.facts.constants(node.input(1)) ?? dims.map((_, i) => i)
+    const axes = given.map((axis) => normalAxis(axis, dims.length))
+    if (!axes.some((axis) => bears(dims[axis]))) return
+    this.means.push({ node, axes, dims, keepdims: node.int('keepdims', 1) === 1 })
+  }
+
+  private otherReduction(node: Node): void {
+    const dims = this.dims(node.input(0)) ?? []
+    const single = node.is('ArgMax', 'ArgMin') ? [node.int('axis', 0)] : undefined
+    const given = single ?? node.ints('axes') ?? this.trace.facts.constants(node.input(1)) ?? dims.map((_, i) => i)
+    if (given.some((axis) => bears(dims[normalAxis(axis, dims.length)]))) {
+      this.refuse(node, `${node.opType} runs over tokens`)
+    }
+  }
+
+  private normalise(node: Node): void {
+    const dims = this.dims(node.input(0)) ?? []
+    const axis = node.domain === '' ? normalAxis(node.int('axis', -1), dims.length) : dims.length - 1
+    if (dims.slice(axis).some((dim) => bears(dim))) this.refuse(node, `${node.opType} runs over tokens`)
+    if (node.domain !== '') this.pointwise(node)
+  }
+
+  private conv(node: Node): void {
+    const dims = this.dims(node.input(0)) ?? []
+    const kernel = node.ints('kernel_shape') ?? []
+    if (!dims.slice(2).some((dim) => bears(dim)) || (kernel.length > 0 && kernel.every((k) => k === 1))) return
+    this.refuse(node, 'a convolution after the patch embedding mixes neighbours, padded ones among them')
+  }
+
+  private otherBranchIsZero(node: Node, slot: number): boolean {
+    const other = slot === 1 ? node.input(2) : slot === 2 ? node.input(1) : null
+    return this.trace.facts.constants(other)?.every((n) => n === 0) ?? false
+  }
+
+  private carryZeros(node: Node): void {
+    if (node.domain !== '' || !KEEPS_ZERO.has(node.opType)) return
+    const output = node.output(0)
+    if (output === null) return
+    for (const [slot, value] of node.inputs.entries()) {
+      const axis = value === null ? undefined : this.zeroed.get(value)
+      if (value === null || axis === undefined || (node.is('Div') && slot !== 0)) continue
+      if (node.is('Where') && !this.otherBranchIsZero(node, slot)) continue
+      const from = this.dims(value)
+      const to = this.dims(output)
+      if (from === null || to === null) return
+      const at = moveAxis(node, from, to, axis)
+      if (at !== null) this.zeroed.set(output, at)
+    }
+  }
+}
+
+/** Where an axis (counted from the end) is after a node that moves axes; null where it cannot be told. */
+function moveAxis(node: Node, from: readonly Dim[], to: readonly Dim[], axis: number): number | null {
+  if (node.is('Transpose')) {
+    const perm = node.ints('perm') ?? from.map((_, i) => from.length - 1 - i)
+    return perm.indexOf(from.length + axis) - to.length
+  }
+  const same = (a: Dim | undefined, b: Dim | undefined) =>
+    a !== undefined && b !== undefined && layoutKey(a) === layoutKey(b)
+  for (let i = -1; i >= axis; i -= 1) if (!same(from.at(i), to.at(i))) return null
+  return axis
+}

@@ -1,0 +1,193 @@
+import { VitpassError } from '../errors.ts'
+import { type Dim, int, sym } from '../ir/dim.ts'
+import type { Model } from '../ir/model.ts'
+import type { Value } from '../ir/value.ts'
+import { dimSummary } from './describe.ts'
+import type { Facts } from './facts.ts'
+import { declaredAxes, infer } from './infer.ts'
+import { callerInputs, findPatchEmbedding, type PatchEmbedding } from './pixels.ts'
+
+/** Symbolic inference at one choice of sizes at which every shape in the graph agrees. */
+export interface Trace {
+  readonly patch: PatchEmbedding
+  readonly facts: Facts
+  readonly opset: number
+  /** The patch grid as dims: `(height/16)`, `(width/16)`. */
+  readonly rows: Dim
+  readonly cols: Dim
+  /** The sizes of this trace: the batch, and the grid in patches. */
+  readonly sizes: TraceSizes
+  /** Which of the image input's axes the file declares as numbers. */
+  readonly fixed: { readonly batch: boolean; readonly height: boolean; readonly width: boolean }
+}
+
+export interface TraceSizes {
+  readonly batch: number
+  readonly rows: number
+  readonly cols: number
+}
+
+/** Primes that no head count, prefix or width is likely to equal, so that a coincidence shows itself. */
+const FREE: TraceSizes = { batch: 7, rows: 11, cols: 13 }
+
+/** Attempts at most: each is one inference, a few milliseconds. */
+const ATTEMPTS = 96
+
+/**
+ * Infers the model's shapes symbolically. A model whose sizes are all free is traced at arbitrary ones; one that has a
+ * size baked in agrees with itself at that size only, so sizes that its constants suggest are tried until one fits.
+ *
+ * @param grid the traced patch grid, where the caller knows it
+ * @throws VitpassError MODEL_UNSUPPORTED when no size is found at which the shapes agree
+ */
+export function trace(model: Model, grid?: { readonly rows: number; readonly cols: number }): Trace {
+  const cached = CACHE.get(model)
+  const key = `${model.graph.version} ${grid?.rows} ${grid?.cols}`
+  if (cached?.key === key) return cached.trace
+  const found = findTrace(model, grid)
+  CACHE.set(model, { key, trace: found })
+  return found
+}
+
+/** The last trace of each model, good until its graph changes. */
+const CACHE = new WeakMap<Model, { readonly key: string; readonly trace: Trace }>()
+
+/**
+ * Facts at other sizes than a trace's, for a model with no size baked in: what holds in both traces is not owed to the sizes.
+ * Null where only one size will do.
+ */
+export function secondTrace(model: Model, first: Trace): Facts | null {
+  const { patch, sizes, fixed } = first
+  const other: TraceSizes = {
+    batch: fixed.batch ? sizes.batch : 3,
+    rows: fixed.height ? sizes.rows : 5,
+    cols: fixed.width ? sizes.cols : isSquare(patch) ? 5 : 2,
+  }
+  if (fixed.height && fixed.width) return null
+  const facts = infer(model.graph, model.opset, inputAxes(model, patch, other.batch, pixelSize(first, other)))
+  return facts.impossible.length === 0 ? facts : null
+}
+
+/** Facts at arbitrary sizes, whatever the file's constants say: what does not agree then is baked in. */
+export function freeTrace(model: Model): Facts {
+  const patch = findPatchEmbedding(model)
+  const declared = patch.pixels.declaredDims ?? []
+  const sizes = { ...FREE, ...(typeof declared[0] === 'number' ? { batch: declared[0] } : {}) }
+  const size = { height: sizes.rows * patch.height, width: sizes.cols * patch.width }
+  return infer(model.graph, model.opset, inputAxes(model, patch, sizes.batch, size))
+}
+
+function isSquare(patch: PatchEmbedding): boolean {
+  const [, , height, width] = patch.pixels.declaredDims ?? []
+  return typeof height === 'string' && height === width && height !== ''
+}
+
+function pixelSize(
+  { patch, fixed }: Pick<Trace, 'patch' | 'fixed'>,
+  sizes: TraceSizes,
+): { height: number; width: number } {
+  const [, , height, width] = patch.pixels.declaredDims ?? []
+  return {
+    height: fixed.height ? Number(height) : sizes.rows * patch.height,
+    width: fixed.width ? Number(width) : sizes.cols * patch.width,
+  }
+}
+
+function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: number }): Trace {
+  const patch = findPatchEmbedding(model)
+  const declared = patch.pixels.declaredDims ?? [null, null, null, null]
+  const [batch, , height, width] = declared
+  const fixed = {
+    batch: typeof batch === 'number' && batch > 0,
+    height: typeof height === 'number' && height > 0,
+    width: typeof width === 'number' && width > 0,
+  }
+  const given = {
+    ...(fixed.batch ? { batch: Number(batch) } : {}),
+    ...(fixed.height ? { rows: Math.floor(Number(height) / patch.height) } : {}),
+    ...(fixed.width ? { cols: Math.floor(Number(width) / patch.width) } : {}),
+  }
+  const first: TraceSizes = { ...FREE, ...(isSquare(patch) ? { cols: FREE.rows } : {}), ...grid, ...given }
+
+  let best: { facts: Facts; sizes: TraceSizes } | undefined
+  const queue: TraceSizes[] = [first]
+  const tried = new Set<string>()
+  for (let next = queue.shift(); next !== undefined && tried.size < ATTEMPTS; next = queue.shift()) {
+    const sizes = { ...next, ...grid, ...given }
+    const key = `${sizes.batch} ${sizes.rows} ${sizes.cols}`
+    if (tried.has(key)) continue
+    tried.add(key)
+    const facts = infer(
+      model.graph,
+      model.opset,
+      inputAxes(model, patch, sizes.batch, pixelSize({ patch, fixed }, sizes)),
+    )
+    if (best === undefined || facts.impossible.length < best.facts.impossible.length) best = { facts, sizes }
+    if (facts.impossible.length === 0) break
+    queue.push(...suggestions(sizes, facts, model))
+  }
+  if (best === undefined) throw new VitpassError('INTERNAL', 'no trace was tried')
+  const [clash] = best.facts.impossible
+  if (clash !== undefined) {
+    throw new VitpassError(
+      'MODEL_UNSUPPORTED',
+      `no image size was found at which the shapes agree: ${clash.note} of ${dimSummary(clash.left)} and ${dimSummary(clash.right)}`,
+      {
+        node: clash.node.label,
+        remedy: 'give the size at which it was exported with --option dynshape.size=HEIGHTxWIDTH',
+      },
+    )
+  }
+  const dims = best.facts.dims(patch.conv.output(0))
+  const [, , rows, cols] = dims ?? []
+  if (rows === undefined || cols === undefined) {
+    throw new VitpassError('MODEL_UNSUPPORTED', 'the patch grid could not be inferred', { node: patch.conv.label })
+  }
+  return { patch, facts: best.facts, opset: model.opset, rows, cols, sizes: best.sizes, fixed }
+}
+
+function inputAxes(
+  model: Model,
+  patch: PatchEmbedding,
+  batch: number,
+  size: { readonly height: number; readonly width: number },
+): Map<Value, readonly Dim[]> {
+  const named = new Map<string, number>()
+  const [batchName, , heightName, widthName] = patch.pixels.declaredDims ?? []
+  if (typeof batchName === 'string') named.set(batchName, batch)
+  if (typeof heightName === 'string') named.set(heightName, size.height)
+  if (typeof widthName === 'string') named.set(widthName, size.width)
+  const axes = new Map<Value, readonly Dim[]>()
+  for (const value of callerInputs(model)) {
+    const dims = declaredAxes(value, (name) => named.get(name) ?? 1)
+    if (dims !== null && value !== patch.pixels) {
+      axes.set(
+        value,
+        dims.map((dim, i) => (i === 0 && dim.n === batch && dims.length > 0 ? sym('batch', batch) : dim)),
+      )
+    }
+  }
+  const weight = patch.conv.input(1)?.declaredDims?.[1]
+  const channels = typeof weight === 'number' ? weight * patch.conv.int('group', 1) : 3
+  axes.set(patch.pixels, [sym('batch', batch), int(channels), sym('height', size.height), sym('width', size.width)])
+  return axes
+}
+
+/** Sizes that a clash and the model's constants suggest: token counts that are a square grid and a few prefix tokens. */
+function suggestions(sizes: TraceSizes, facts: Facts, model: Model): TraceSizes[] {
+  const counts = new Set<number>()
+  for (const { left, right } of facts.impossible) for (const dim of [left, right]) counts.add(dim.n)
+  for (const value of model.graph.initializers) {
+    const dims = value.tensor?.dims ?? []
+    if (dims.length >= 2 && dims.length <= 4) for (const n of dims.slice(-3, -1)) counts.add(n)
+  }
+  const grids: number[] = []
+  for (const count of counts) {
+    for (let prefix = 0; prefix <= 8 && prefix < count; prefix += 1) {
+      const side = Math.sqrt(count - prefix)
+      if (Number.isInteger(side) && side > 1 && side <= 256 && !grids.includes(side)) grids.push(side)
+    }
+  }
+  const batches = [sizes.batch, 1, 2]
+  return batches.flatMap((batch) => [{ ...sizes, batch }, ...grids.map((side) => ({ batch, rows: side, cols: side }))])
+}

@@ -1,0 +1,60 @@
+#!/usr/bin/env node
+import yargs from 'yargs'
+import { hideBin } from 'yargs/helpers'
+import { EXIT, exitCodeFor } from './exit-code.ts'
+import { CommandFailure, failureDocument, toVitpassError } from './failure.ts'
+import { inspectCommand } from './inspect.ts'
+import { passesCommand } from './passes.ts'
+import { print, tell } from './print.ts'
+import { runCommand } from './run.ts'
+import { usageError } from './usage.ts'
+import { packageVersion } from './version.ts'
+
+/** Parses the command line and runs one command. A command's heavy modules are imported in its handler only. */
+async function runCommandLine(argv: readonly string[]): Promise<void> {
+  const parser = yargs()
+    .scriptName('vitpass')
+    .locale('en')
+    .usage('vitpass: padded batches of mixed image sizes, exact, for ONNX vision encoders\n\n$0 <command>')
+    .parserConfiguration({ 'boolean-negation': false, 'dot-notation': false })
+    .command(runCommand)
+    .command(inspectCommand)
+    .command(passesCommand)
+    .demandCommand(1, 'no command is given')
+    .strict()
+    .version(packageVersion())
+    .alias('h', 'help')
+    .wrap(Math.min(100, process.stdout.columns ?? 100))
+    .exitProcess(false)
+    .fail((message, error) => {
+      throw message ? usageError(message, argv, ['run', 'inspect', 'passes']) : error
+    })
+  await parser.parseAsync(argv)
+}
+
+/** Tells the user what went wrong, in one line, and sets the exit code. */
+function fail(thrown: unknown, json: boolean): void {
+  const failure = thrown instanceof CommandFailure ? thrown.cause : thrown
+  const document = thrown instanceof CommandFailure ? thrown.document : {}
+  const error = toVitpassError(failure)
+  if (json) print(`${JSON.stringify(failureDocument(error, document))}\n`)
+  tell(error.line())
+  if (process.env.VITPASS_DEBUG === '1' && failure instanceof Error) process.stderr.write(`${failure.stack}\n`)
+  process.exitCode = exitCodeFor(error.code)
+}
+
+/** A reader that goes away (`| head`) is no error; a full disk behind stdout is. */
+function answerForStdout(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') tell(`stdout cannot be written (${error.message}); free some space or write elsewhere`)
+    process.exit(error.code === 'EPIPE' ? process.exitCode : EXIT.failed)
+  })
+}
+
+const argv = hideBin(process.argv)
+answerForStdout()
+try {
+  await runCommandLine(argv)
+} catch (thrown) {
+  fail(thrown, argv.includes('--json'))
+}

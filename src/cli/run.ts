@@ -1,0 +1,148 @@
+import { statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs'
+import { VitpassError } from '../errors.ts'
+import type { Model } from '../ir/model.ts'
+import { PassRefusedError, runPasses } from '../pipeline/run.ts'
+import { EXIT } from './exit-code.ts'
+import { CommandFailure, failureDocument, toVitpassError } from './failure.ts'
+import { onlyOne, parsePassNames, parsePassOptions } from './flags.ts'
+import { print, tell } from './print.ts'
+import { showProgress } from './progress.ts'
+import { writeReportFile } from './report-file.ts'
+import { findIdle, formatRun, type RunDocument } from './run-report.ts'
+import { checkTarget, defaultOutput } from './target.ts'
+
+interface RunFlags {
+  readonly model: string
+  readonly passes: string[]
+  readonly output: string[] | undefined
+  readonly option: string[] | undefined
+  readonly report: string[] | undefined
+  readonly explain: boolean
+  readonly json: boolean
+  readonly 'dry-run': boolean
+  readonly force: boolean
+  readonly durable: boolean
+}
+
+type RunArguments = ArgumentsCamelCase<RunFlags>
+
+/** `vitpass run`: reads a model, runs passes over it, writes the result, and reports. */
+export const runCommand: CommandModule<object, RunFlags> = {
+  command: 'run <model>',
+  describe: 'rewrite a model with passes',
+  builder: defineArguments,
+  handler: runAndReport,
+}
+
+function defineArguments(yargs: Argv): Argv<RunFlags> {
+  return yargs
+    .positional('model', { describe: 'an ONNX file', type: 'string', demandOption: true })
+    .option('passes', {
+      alias: 'p',
+      describe: 'passes and presets: a,b,c',
+      type: 'string',
+      array: true,
+      nargs: 1,
+      demandOption: true,
+    })
+    .option('output', {
+      alias: 'o',
+      describe: 'file to write (else <name>.vitpass.onnx)',
+      type: 'string',
+      array: true,
+      nargs: 1,
+    })
+    .option('option', { describe: 'pass.key=value, once for each option', type: 'string', array: true, nargs: 1 })
+    .option('explain', { describe: 'tell what each pass did, or why not', type: 'boolean', default: false })
+    .option('report', { describe: 'write the JSON report to a file', type: 'string', array: true, nargs: 1 })
+    .option('json', { describe: 'print one JSON document', type: 'boolean', default: false })
+    .option('dry-run', { describe: 'do all but write the model', type: 'boolean', default: false })
+    .option('force', { describe: 'let -o replace the input', type: 'boolean', default: false })
+    .option('durable', { describe: 'flush to the disk before renaming', type: 'boolean', default: false })
+    .example('$0 run vit.onnx --passes mask,posenc,zero', 'make an export padding-proof')
+    .example('$0 run vit.onnx -p padproof --option mask.source=sizes', 'set an option of a pass')
+}
+
+async function runAndReport(args: RunArguments): Promise<void> {
+  const output = onlyOne('-o', args.output) ?? defaultOutput(args.model)
+  const reportPath = onlyOne('--report', args.report)
+  if (reportPath !== undefined) checkReportPath(reportPath, args.model, output)
+
+  const { document, idle, failure } = await transform(args, output)
+  if (reportPath !== undefined) {
+    const report = failure === undefined ? document : failureDocument(toVitpassError(failure), document)
+    keepReport(reportPath, report, document)
+  }
+  if (failure !== undefined) {
+    if (args.explain && !args.json && document.passes !== undefined) print(formatRun(document, true))
+    throw new CommandFailure(failure, document)
+  }
+  print(args.json ? `${JSON.stringify(document)}\n` : formatRun(document, args.explain))
+  if (idle.length > 0) {
+    tell(`${args.model}: nothing to do for ${idle.join(' and ')}`)
+    process.exitCode = EXIT.notApplied
+  }
+}
+
+interface Outcome {
+  readonly document: RunDocument
+  /** What was asked for and found nothing to do. */
+  readonly idle: readonly string[]
+  readonly failure?: unknown
+}
+
+/** Reads, runs and writes. Never throws: a failure comes with the report of what was done before it. */
+async function transform(args: RunArguments, output: string): Promise<Outcome> {
+  let document: RunDocument = { model: args.model, output: null, bytes: null, dryRun: args.dryRun }
+  try {
+    const names = parsePassNames(args.passes)
+    const options = parsePassOptions(args.option)
+    if (!args.dryRun) checkTarget(output, args.model, { flag: '-o', force: args.force })
+
+    const { readModel } = await import('../onnx/node.ts')
+    const { registry } = await import('../../passes/index.ts')
+    const model = await readModel(args.model)
+    const report = runPasses(registry, model, names, options)
+    document = { ...document, ...report }
+    if (!args.dryRun) document = { ...document, output, bytes: await writeOutput(model, output, args) }
+    return {
+      document,
+      idle: findIdle(
+        report.passes,
+        names.map((name) => registry.presets[name] ?? [name]),
+      ),
+    }
+  } catch (failure) {
+    const report = failure instanceof PassRefusedError ? failure.report : {}
+    return { document: { ...document, ...report }, idle: [], failure }
+  }
+}
+
+/** Writes the model and answers its size in bytes. */
+async function writeOutput(model: Model, path: string, { force, durable }: RunArguments): Promise<number> {
+  const { writeModel } = await import('../onnx/node.ts')
+  const progress = await showProgress(process.stderr.isTTY)
+  try {
+    await writeModel(model, path, { overwrite: force, durable, onProgress: progress.onProgress })
+  } finally {
+    progress.stop()
+  }
+  return statSync(path).size
+}
+
+function checkReportPath(path: string, input: string, output: string): void {
+  if (resolve(path) === resolve(output)) {
+    throw new VitpassError('USAGE', '--report is the output itself', { where: path, remedy: 'give another path' })
+  }
+  checkTarget(path, input, { flag: '--report', force: false })
+}
+
+function keepReport(path: string, report: object, document: RunDocument): void {
+  try {
+    writeReportFile(path, report)
+  } catch (failure) {
+    throw new CommandFailure(failure, document)
+  }
+}

@@ -1,0 +1,42 @@
+import { VitpassError } from '../errors.ts'
+import type { OptionSpec, OptionValue, Pass, PassOptions } from './pass.ts'
+
+/** Options by pass, as the library takes them: `{ mask: { mode: 'rect' } }`. */
+export type OptionsByPass = Readonly<Record<string, Readonly<Record<string, OptionValue>>>>
+
+/**
+ * Defaults with the given options over them.
+ * @throws VitpassError UNKNOWN_OPTION, BAD_OPTION
+ */
+export function resolveOptions(pass: Pass, given: Readonly<Record<string, OptionValue>> = {}): PassOptions {
+  const resolved: Record<string, OptionValue> = {}
+  for (const [key, spec] of Object.entries(pass.options)) resolved[key] = spec.default
+  for (const [key, value] of Object.entries(given)) {
+    const spec = Object.hasOwn(pass.options, key) ? pass.options[key] : undefined
+    if (spec === undefined) {
+      const known = Object.keys(pass.options)
+      throw new VitpassError('UNKNOWN_OPTION', `pass ${pass.name} has no option "${key}"`, {
+        remedy: known.length === 0 ? 'it takes none' : `it takes ${known.join(', ')}`,
+      })
+    }
+    resolved[key] = coerce(`${pass.name}.${key}`, spec, value)
+  }
+  return resolved
+}
+
+function coerce(name: string, spec: OptionSpec, value: OptionValue): OptionValue {
+  const bad = (wanted: string): never => {
+    throw new VitpassError('BAD_OPTION', `option ${name} cannot be "${value}"`, { remedy: `give ${wanted}` })
+  }
+  if (spec.type === 'number') {
+    const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
+    return typeof number === 'number' && Number.isFinite(number) ? number : bad('a number')
+  }
+  if (spec.type === 'boolean') {
+    if (value === true || value === 'true') return true
+    return value === false || value === 'false' ? false : bad('true or false')
+  }
+  const text = String(value)
+  if (spec.choices !== undefined && !spec.choices.includes(text)) return bad(spec.choices.join(' or '))
+  return text
+}

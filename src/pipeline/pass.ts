@@ -1,0 +1,54 @@
+import type { Model } from '../ir/model.ts'
+import type { Node } from '../ir/node.ts'
+
+export type OptionValue = string | number | boolean
+
+/** One option of a pass, as `--option pass.key=value` sets it. */
+export interface OptionSpec {
+  readonly describe: string
+  readonly type: 'string' | 'number' | 'boolean'
+  readonly default: OptionValue
+  readonly choices?: readonly string[]
+}
+
+export type PassOptions = Readonly<Record<string, OptionValue>>
+
+/** Why a pass does not apply: what was found, and at which node. */
+export interface Refusal {
+  readonly reason: string
+  readonly node?: Node
+  readonly remedy?: string
+}
+
+/** What a pass did. */
+export type PassResult =
+  | {
+      readonly status: 'applied'
+      /** Places in the graph that it changed, each with how many. */
+      readonly sites: Readonly<Record<string, number>>
+      /** What the user should know: assumptions made, limits. */
+      readonly notes?: readonly string[]
+    }
+  /** The graph needs nothing of it. */
+  | { readonly status: 'nothing'; readonly notes: readonly string[] }
+  /** It cannot make this graph right and left it untouched. */
+  | { readonly status: 'refused'; readonly refusals: readonly Refusal[] }
+
+/** A graph transformation. Matches first, edits after: one that refuses leaves the model untouched. */
+export interface Pass {
+  readonly name: string
+  /** Raised when what it writes changes; kept in the model's metadata. */
+  readonly version: number
+  readonly summary: string
+  readonly options: Readonly<Record<string, OptionSpec>>
+  /** Passes that must have run before. */
+  readonly requires: readonly string[]
+  run(model: Model, options: PassOptions): PassResult
+}
+
+export function refuse(reason: string, node?: Node, remedy?: string): PassResult {
+  return {
+    status: 'refused',
+    refusals: [{ reason, ...(node === undefined ? {} : { node }), ...(remedy === undefined ? {} : { remedy }) }],
+  }
+}

@@ -1,0 +1,108 @@
+import { shapeSummary } from '../analysis/describe.ts'
+import { type Facts, listOf } from '../analysis/facts.ts'
+import { learn, tensorFact } from '../analysis/infer.ts'
+import { VitpassError } from '../errors.ts'
+import { layoutKey } from '../ir/dim.ts'
+import { removeDeadNodes, removeUnusedInitializers } from '../ir/edit.ts'
+import type { Graph } from '../ir/graph.ts'
+import type { Model } from '../ir/model.ts'
+import type { Node } from '../ir/node.ts'
+import type { Value } from '../ir/value.ts'
+import { Builder } from '../ops/builder.ts'
+
+/** What a rule may look at. */
+export interface RuleContext {
+  readonly graph: Graph
+  readonly opset: number
+  readonly facts: Facts
+  /** Facts of a second trace, at other sizes, where the model has no size baked in. */
+  readonly others: readonly Facts[]
+}
+
+/** A change that a rule proposes: read `next` where `old` was read. */
+export interface Patch {
+  readonly old: Value
+  readonly next: Value | ((builder: Builder) => Value)
+}
+
+/** A local rewrite. It looks at one node and what stands around it, and gives a patch or nothing; it never edits. */
+export interface Rule {
+  readonly name: string
+  match(node: Node, context: RuleContext): Patch | null
+}
+
+/** Sweeps at most; every rule makes the graph smaller or simpler, so a handful is enough. */
+const SWEEPS = 12
+
+/**
+ * Applies rules until none matches. Facts are inferred anew for every sweep, and every replacement is checked: the new
+ * value has the dtype and the axes of the old one.
+ *
+ * @param analyse gives the context of the graph as it stands
+ * @returns how often each rule was applied
+ */
+export function applyRules(model: Model, rules: readonly Rule[], analyse: () => RuleContext): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (let sweep = 0; sweep < SWEEPS; sweep += 1) {
+    const context = analyse()
+    const builder = new Builder(model.graph, model.opset, { dtypeOf: (value) => context.facts.dtype(value) })
+    let changed = 0
+    for (const node of [...model.graph.nodes]) {
+      if (node.graph === null) continue
+      const found = firstMatch(node, rules, context)
+      if (found === null) continue
+      applyPatch(found.patch, found.rule.name, context, builder)
+      counts[found.rule.name] = (counts[found.rule.name] ?? 0) + 1
+      changed += 1
+    }
+    if (changed === 0) break
+    model.graph.sort()
+    removeDeadNodes(model.graph)
+    removeUnusedInitializers(model.graph)
+  }
+  return counts
+}
+
+function firstMatch(node: Node, rules: readonly Rule[], context: RuleContext): { rule: Rule; patch: Patch } | null {
+  for (const rule of rules) {
+    const patch = rule.match(node, context)
+    if (patch !== null && patch.next !== patch.old) return { rule, patch }
+  }
+  return null
+}
+
+function applyPatch(patch: Patch, rule: string, context: RuleContext, builder: Builder): void {
+  const { graph, facts, opset } = context
+  const { old } = patch
+  const readers = new Set(old.users)
+  const from = graph.nodes.length
+  const next = typeof patch.next === 'function' ? patch.next(builder) : patch.next
+  learn(graph.nodes.slice(from), facts, opset)
+  if (next.tensor !== null && facts.get(next) === undefined) facts.set(next, tensorFact(next.tensor))
+  const before = facts.get(old)
+  const after = facts.get(next)
+  const dims = [facts.dims(old), facts.dims(next)] as const
+  const sameDims =
+    dims[0] === null || dims[1] === null || dims[0].map(layoutKey).join() === dims[1].map(layoutKey).join()
+  const sameType = before?.dtype === undefined || after?.dtype === undefined || before.dtype === after.dtype
+  if (!sameDims || !sameType) {
+    const told = (dtype: string | undefined, shape: (typeof dims)[0]) => `${dtype ?? '?'}${shapeSummary(shape)}`
+    throw new VitpassError(
+      'PASS_BROKE_GRAPH',
+      `rule ${rule} would put ${told(after?.dtype, dims[1])} in place of ${told(before?.dtype, dims[0])}`,
+      old.producer === null ? {} : { node: old.producer.label },
+    )
+  }
+  // What the replacement itself reads of the old value stays as it is.
+  const own = new Set(graph.nodes.slice(from).filter((node) => !readers.has(node)))
+  graph.replaceUses(old, next, own)
+}
+
+/** True where every element is `wanted` at every size that was traced. */
+export function isEverywhere(value: Value | null, wanted: (n: number) => boolean, context: RuleContext): boolean {
+  return [context.facts, ...context.others].every((facts) => {
+    const contents = facts.contents(value)
+    if (contents === null) return false
+    return contents.kind === 'fill' ? wanted(contents.value.n) : listOf(contents).every((item) => wanted(item.n))
+  })
+}

@@ -1,0 +1,82 @@
+import type { ResizeKind } from '../analysis/positions.ts'
+import type { Value } from '../ir/value.ts'
+import type { Builder } from '../ops/builder.ts'
+
+/** One axis of a resize: from `native` table entries to each image's own length, on the padded grid. */
+export interface ResizeAxis {
+  readonly kind: ResizeKind
+  /** Entries of the table along this axis. */
+  readonly native: number
+  /** [batch] float: each image's own length in patches. */
+  readonly length: Value
+  /** [positions] float: 0, 1, 2, ... along the padded grid. */
+  readonly index: Value
+  /** [batch] float: what is added to the length before the scale is taken; null for nothing. */
+  readonly offset: Value | null
+}
+
+/** Entries by which the table is padded with its edge on either side: a cubic kernel without antialias reaches two beyond. */
+export function tableMargin(kind: ResizeKind): number {
+  return kind === 'cubic' ? 2 : 0
+}
+
+/**
+ * Weights of a one-dimensional resize, [batch, positions, native + 2 * margin] in float: row i of image b holds what each table
+ * entry contributes to position i. Rows at or beyond the image's length are 0. Computed in single precision whatever the model's.
+ *
+ * With s = native / (length + offset), half-pixel centres c = (i + 0.5) s:
+ * - cubic: Keys' kernel with a = -0.75 at c - 0.5 - j, edges clamped (torch `interpolate(mode='bicubic')`);
+ * - bilinear: the triangle at the clamped c - 0.5;
+ * - aa-cubic, aa-bilinear: kernel (a = -0.5) stretched by max(s, 1) and normalised over the entries that exist
+ *   (torch `interpolate(antialias=True)`).
+ */
+export function resizeWeights(builder: Builder, axis: ResizeAxis): Value {
+  const { kind, native, length, index } = axis
+  const f = (x: number) => builder.float(x)
+  const wide = axis.offset === null ? length : builder.add(length, axis.offset)
+  const perImage = builder.unsqueeze(builder.max([wide, f(1)]), { axes: [1, 2] })
+  const scale = builder.div(f(native), perImage)
+  const position = builder.unsqueeze(index, { axes: [0, 2] })
+  const centre = builder.mul(builder.add(position, f(0.5)), scale)
+  const margin = tableMargin(kind)
+  const entries = builder.float(Array.from({ length: native + 2 * margin }, (_, j) => j - margin))
+  const inside = builder.cast(builder.less(position, builder.unsqueeze(length, { axes: [1, 2] })), { to: 'float' })
+  if (kind === 'cubic') {
+    const distance = builder.abs(builder.sub(builder.sub(centre, f(0.5)), entries))
+    return builder.mul(keys(builder, distance, -0.75), inside)
+  }
+  if (kind === 'bilinear') {
+    const source = builder.min([builder.max([builder.sub(centre, f(0.5)), f(0)]), f(native - 1)])
+    return builder.mul(triangle(builder, builder.abs(builder.sub(source, entries))), inside)
+  }
+  const stretch = builder.max([scale, f(1)])
+  const distance = builder.abs(builder.div(builder.sub(centre, builder.add(entries, f(0.5))), stretch))
+  const weights = builder.mul(kind === 'aa-cubic' ? keys(builder, distance, -0.5) : triangle(builder, distance), inside)
+  const total = builder.reduceSum(weights, { axes: [2], keepdims: 1 })
+  // Rows beyond the image sum to 0: divide those by 1.
+  return builder.div(weights, builder.where(builder.greater(inside, f(0)), total, f(1)))
+}
+
+/** Keys' cubic convolution kernel of a distance >= 0 (IEEE Trans. ASSP 29, 1981), with parameter a. */
+function keys(builder: Builder, distance: Value, a: number): Value {
+  const f = (x: number) => builder.float(x)
+  const x = builder.min([distance, f(2)])
+  const near = polynomial(builder, x, [a + 2, -(a + 3), 0, 1])
+  const far = polynomial(builder, x, [a, -5 * a, 8 * a, -4 * a])
+  return builder.where(builder.less(x, f(1)), near, far)
+}
+
+function triangle(builder: Builder, distance: Value): Value {
+  return builder.max([builder.sub(builder.float(1), distance), builder.float(0)])
+}
+
+/** By Horner's rule, highest power first. */
+function polynomial(builder: Builder, x: Value, coefficients: readonly number[]): Value {
+  const [first = 0, ...rest] = coefficients
+  let value: Value | null = null
+  for (const c of rest) {
+    value = value === null ? builder.mul(x, builder.float(first)) : builder.mul(value, x)
+    if (c !== 0) value = builder.add(value, builder.float(c))
+  }
+  return value ?? builder.float(first)
+}

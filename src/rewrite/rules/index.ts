@@ -1,0 +1,21 @@
+import type { Rule } from '../engine.ts'
+import { constantNode } from './constant-node.ts'
+import { foldIntegers } from './fold-integers.ts'
+import { gelu } from './gelu.ts'
+import { layerNorm } from './layer-norm.ts'
+import { noOp } from './no-op.ts'
+import { constantTarget } from './reshape-target.ts'
+import { safeSoftmax } from './safe-softmax.ts'
+import { singleTranspose } from './single-transpose.ts'
+
+/** The rules that bring every exporter's dialect to one form, tried in this order at each node. */
+export const canonicalRules: readonly Rule[] = [
+  constantNode,
+  foldIntegers,
+  noOp,
+  constantTarget,
+  singleTranspose,
+  safeSoftmax,
+  layerNorm,
+  gelu,
+]

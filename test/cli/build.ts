@@ -1,0 +1,20 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { MAIN, ROOT } from './command.ts'
+
+/** Builds `dist` where it is missing or older than the sources. Types are checked elsewhere: a build with type errors still runs. */
+export function setup(): void {
+  const built = existsSync(MAIN) ? statSync(MAIN).mtimeMs : 0
+  if (built > Math.max(newest(join(ROOT, 'src')), newest(join(ROOT, 'passes')))) return
+  const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc')
+  const result = spawnSync(process.execPath, [compiler, '-p', 'tsconfig.build.json'], { cwd: ROOT, encoding: 'utf8' })
+  if (!existsSync(MAIN)) throw new Error(`the build wrote no command line:\n${result.stdout}${result.stderr}`)
+}
+
+function newest(folder: string): number {
+  const times = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map(
+    (name) => statSync(join(folder, name)).mtimeMs,
+  )
+  return Math.max(0, ...times)
+}

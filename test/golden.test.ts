@@ -1,0 +1,74 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { caseNames, type ExportEntry, exportPath, loadCase } from './support/cases.ts'
+import { describeMeasured, type Measured } from './support/measure.ts'
+import { checkProperties } from './support/properties.ts'
+import { MASKINGS, transformAndCheck } from './support/transform.ts'
+
+const ROOT = resolve(import.meta.dirname, '..')
+const PASSES = ['mask', 'posenc', 'zero']
+const cases = caseNames(ROOT).map((name) => loadCase(ROOT, name))
+
+function failures(measured: readonly Measured[]): string[] {
+  return measured.filter(({ ok }) => !ok).map(describeMeasured)
+}
+
+describe('fixtures and goldens', () => {
+  it('has exports for every case, each a file', () => {
+    expect(cases.length).toBeGreaterThan(0)
+    for (const goldenCase of cases) {
+      expect(goldenCase.models, goldenCase.name).not.toHaveLength(0)
+      const missing = goldenCase.models
+        .map((entry) => exportPath(goldenCase, entry))
+        .filter((path) => !existsSync(path))
+      expect(missing).toEqual([])
+    }
+  })
+
+  it('has a case for every ONNX file', () => {
+    const known = cases.flatMap((goldenCase) => goldenCase.models.map((entry) => exportPath(goldenCase, entry)))
+    const files = readdirSync(join(ROOT, 'fixtures'), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.onnx'))
+      .map((file) => join(ROOT, 'fixtures', file))
+    expect(files.sort()).toEqual(known.sort())
+  })
+})
+
+describe('the measure itself', () => {
+  const untouched = async (entry: ExportEntry): Promise<string[]> => {
+    const goldenCase = cases.find(({ models }) => models.includes(entry)) ?? expect.fail('the entry has no case')
+    const path = exportPath(goldenCase, entry)
+    const measured = await checkProperties({
+      transformed: path,
+      original: path,
+      goldenCase,
+      entry,
+      masking: { source: 'pixels', mode: 'rect' },
+      zeroed: true,
+    })
+    return measured.filter(({ ok }) => !ok).map(({ name }) => name)
+  }
+  const interpolating = cases.flatMap(({ models }) => models).filter(({ dynamic }) => dynamic === 'interp')
+
+  it.each(interpolating)('rejects $file untouched', async (entry) => {
+    const failed = await untouched(entry)
+    expect(failed).toContain('golden')
+    expect(failed).toContain('more padding')
+    expect(failed).toContain('absent image')
+    expect(failed).not.toContain('original')
+  })
+})
+
+for (const goldenCase of cases) {
+  describe(goldenCase.name, () => {
+    for (const entry of goldenCase.models) {
+      const file = join(basename(dirname(entry.file)), basename(entry.file))
+      it.each(MASKINGS)(`${file} is padding-proof with source=$source mode=$mode`, async (masking) => {
+        const measured = await transformAndCheck(goldenCase, entry, PASSES, masking)
+        expect(measured.length).toBeGreaterThan(5)
+        expect(failures(measured)).toEqual([])
+      })
+    }
+  })
+}

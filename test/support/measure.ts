@@ -1,0 +1,58 @@
+/** How one property came out on one model. */
+export interface Measured {
+  readonly name: string
+  /** The largest absolute difference met; infinite where shapes differ, a value is not a number, or a run failed. */
+  readonly worst: number
+  readonly tolerance: number
+  readonly ok: boolean
+  /** Where the largest difference is, or why the run failed. */
+  readonly at: string
+}
+
+/** Collects the largest absolute difference over many comparisons, and where it was. */
+export class Worst {
+  value = 0
+  at = ''
+
+  /** Elements of `actual` against `expected`, or against zero where that is null. */
+  compare(actual: Float32Array, expected: Float32Array | null, where: string): void {
+    if (expected !== null && expected.length !== actual.length) {
+      this.fail(`${where}: ${actual.length} elements instead of ${expected.length}`)
+      return
+    }
+    for (let i = 0; i < actual.length; i++) {
+      const got = actual[i] ?? Number.NaN
+      const wanted = expected === null ? 0 : (expected[i] ?? Number.NaN)
+      const difference = got === wanted ? 0 : Math.abs(got - wanted)
+      if (difference <= this.value) continue
+      this.value = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference
+      this.at = `${where}[${i}] is ${got} instead of ${wanted}`
+    }
+  }
+
+  fail(why: string): void {
+    this.value = Number.POSITIVE_INFINITY
+    this.at = why
+  }
+}
+
+/** Measures one property; a thrown error counts as an infinite difference. */
+export async function measure(
+  name: string,
+  tolerance: number,
+  body: (worst: Worst) => Promise<void>,
+): Promise<Measured> {
+  const worst = new Worst()
+  try {
+    await body(worst)
+  } catch (error) {
+    worst.fail(error instanceof Error ? error.message : String(error))
+  }
+  return { name, worst: worst.value, tolerance, ok: worst.value <= tolerance, at: worst.at }
+}
+
+/** One line for a person. */
+export function describeMeasured(measured: Measured): string {
+  const { name, worst, tolerance, at } = measured
+  return `${name}: ${worst.toPrecision(3)} > ${tolerance} at ${at}`
+}

@@ -1,0 +1,237 @@
+import type { ExportEntry, GoldenCase, GoldenImage } from './cases.ts'
+import { type Measured, measure, type Worst } from './measure.ts'
+import { noiseImage, normals } from './noise.ts'
+import { type ModelSource, OrtRunner } from './ort.ts'
+import { type Grid, gridOf, item, type Size } from './padded.ts'
+import { type Actor, compareMaskedWithZero, compareOwn, ownOutput, type Played, play, type Scene } from './scene.ts'
+
+/** Values of the options `mask.source` and `mask.mode` that a model was transformed with. */
+export interface Masking {
+  readonly source: 'pixels' | 'sizes'
+  readonly mode: 'rect' | 'patch'
+}
+
+/** A transformed model and what it is held against. */
+export interface Subject {
+  readonly transformed: ModelSource
+  /** The export before the transform. */
+  readonly original: ModelSource
+  readonly goldenCase: GoldenCase
+  readonly entry: ExportEntry
+  readonly masking: Masking
+  /** Whether the pass `zero` ran, which clears what outputs hold at padding. */
+  readonly zeroed: boolean
+}
+
+/** Absolute tolerance where the same numbers are computed in another arrangement; at fp16, a few roundings of values of order one. */
+const SAME = { fp32: 1e-5, fp16: 1e-2 }
+
+/**
+ * Measures what a transformed model promises: each image of a zero-padded batch as PyTorch answers for it alone, zeros at
+ * padding and for absent images, no influence of padding, order or companions, and the original's answers without padding.
+ */
+export async function checkProperties(subject: Subject): Promise<Measured[]> {
+  let transformed: OrtRunner
+  try {
+    transformed = await OrtRunner.open(subject.transformed)
+  } catch (error) {
+    return [await measure('opens', 0, () => Promise.reject(error))]
+  }
+  try {
+    const measured = await checkPadded(subject, transformed)
+    return [...measured, await checkOriginal(subject, transformed)]
+  } finally {
+    await transformed.close()
+  }
+}
+
+async function checkPadded(subject: Subject, runner: OrtRunner): Promise<Measured[]> {
+  const { goldenCase, entry, zeroed } = subject
+  const { patch, prefix } = goldenCase
+  const same = SAME[entry.precision]
+  const actors = goldenCase.images.map((image) => castActor(subject, image))
+  const canvas = canvasOver(goldenCase, 1)
+  const base: Scene = { actors, canvas }
+  let plain: Played
+  try {
+    plain = await play(runner, goldenCase, base)
+  } catch (error) {
+    return [await measure('runs', 0, () => Promise.reject(error))]
+  }
+
+  const invariant = (name: string, scene: Scene): Promise<Measured> =>
+    measure(name, same, async (worst) => {
+      const played = await play(runner, goldenCase, scene)
+      compareOwn(worst, played, plain, prefix)
+      if (zeroed) compareMaskedWithZero(worst, played, prefix)
+    })
+
+  const measured = [
+    await measure('golden', goldenCase.tolerance[entry.precision], async (worst) =>
+      compareGolden(worst, subject, plain),
+    ),
+    await invariant('more padding', { actors, canvas: canvasOver(goldenCase, 3) }),
+    await invariant('canvas of partial patches', {
+      actors,
+      canvas: { height: canvas.height + 1, width: canvas.width + patch - 1 },
+    }),
+    await invariant('order', { actors: actors.toReversed(), canvas }),
+    await measure('companions', same, async (worst) => {
+      for (const actor of actors) {
+        compareOwn(worst, await play(runner, goldenCase, { actors: [actor], canvas }), plain, prefix)
+      }
+    }),
+    await checkAbsent(subject, runner, plain),
+  ]
+  if (zeroed) {
+    measured.push(await measure('zero at padding', 0, async (worst) => compareMaskedWithZero(worst, plain, prefix)))
+  }
+  if (subject.masking.source === 'sizes') {
+    measured.push(await invariant('noise in the padding', { actors, canvas, fill: normals(7) }))
+  }
+  if (subject.masking.mode === 'patch') measured.push(await checkHidden(subject, plain))
+  return measured
+}
+
+/** How the model should see a golden image. From pixels, zero edges do not count and a patch begun counts whole. */
+function castActor(subject: Subject, image: GoldenImage): Actor {
+  const { patch } = subject.goldenCase
+  const { tags, height, width } = image
+  let own = gridOf(image, patch)
+  if (subject.masking.source === 'pixels') {
+    own = { rows: Math.ceil(height / patch), cols: Math.ceil(width / patch) }
+    if (tags.includes('edge-zero')) own = { rows: own.rows - 1, cols: own.cols - 1 }
+  }
+  return {
+    label: tags.join(' '),
+    pixels: image.pixels,
+    size: { height, width },
+    own,
+    hidden: subject.masking.mode === 'patch' ? zeroPatches(image, own, patch) : [],
+  }
+}
+
+/** Patches of the grid whose every pixel is zero. */
+function zeroPatches(image: GoldenImage, grid: Grid, patch: number): number[] {
+  const seen = new Set<number>()
+  const [, height = 0, width = 0] = image.pixels.dims
+  image.pixels.data.forEach((value, i) => {
+    if (value === 0) return
+    const row = Math.floor((Math.floor(i / width) % height) / patch)
+    seen.add(row * grid.cols + Math.floor((i % width) / patch))
+  })
+  return Array.from({ length: grid.rows * grid.cols }, (_, index) => index).filter((index) => !seen.has(index))
+}
+
+function canvasOver(goldenCase: GoldenCase, extraPatches: number): Size {
+  const { images, patch } = goldenCase
+  const over = (lengths: number[]): number => (Math.ceil(Math.max(...lengths) / patch) + extraPatches) * patch
+  return { height: over(images.map((image) => image.height)), width: over(images.map((image) => image.width)) }
+}
+
+/** Images whose answer in the batch should be PyTorch's answer alone. */
+function comparable(subject: Subject): readonly GoldenImage[] {
+  const { images } = subject.goldenCase
+  const { source, mode } = subject.masking
+  const left = [
+    ...(source === 'pixels' ? ['ragged', 'edge-zero'] : []),
+    ...(mode === 'patch' ? ['edge-zero', 'interior-zero'] : []),
+  ]
+  return images.filter((image) => !image.tags.some((tag) => left.includes(tag)))
+}
+
+function compareGolden(worst: Worst, subject: Subject, played: Played): void {
+  const { goldenCase, entry } = subject
+  for (const [name, prefix] of Object.entries(entry.outputs)) {
+    for (const image of comparable(subject)) {
+      const wanted = goldenCase.expected(prefix, image.index)
+      const got = ownOutput(played, goldenCase.prefix, name, image.index)
+      worst.compare(got.data, wanted.data, `${name} of ${image.tags.join(' ')}`)
+    }
+  }
+}
+
+/** An absent image first and in the middle: all zeros in every output where `zero` ran, and the others unmoved. */
+function checkAbsent(subject: Subject, runner: OrtRunner, plain: Played): Promise<Measured> {
+  const { goldenCase, entry, zeroed } = subject
+  const { channels, patch, prefix } = goldenCase
+  const empty: Actor = {
+    label: 'absent',
+    pixels: { data: new Float32Array(channels * patch * patch), dims: [channels, patch, patch] },
+    size: { height: 0, width: 0 },
+    own: { rows: 0, cols: 0 },
+    hidden: [],
+  }
+  return measure('absent image', SAME[entry.precision], async (worst) => {
+    const { actors, canvas } = plain.scene
+    const scene = { actors: [empty, ...actors.slice(0, 3), empty, ...actors.slice(3)], canvas }
+    const played = await play(runner, goldenCase, scene)
+    compareOwn(worst, { ...played, scene }, plain, prefix)
+    if (!zeroed) return
+    for (const [name, output] of played.outputs) {
+      for (const b of [0, 4]) {
+        const data = item(output, b).data
+        if (data.some((value) => value !== 0)) worst.fail(`${name} of an absent image is not all zero`)
+      }
+    }
+  })
+}
+
+/** With `mode=patch` a hidden patch leaves a mark: the image's other tokens are not what they are with the patch seen. */
+function checkHidden(subject: Subject, plain: Played): Promise<Measured> {
+  const { goldenCase, entry } = subject
+  return measure('zero patch is hidden', 0, async (worst) => {
+    for (const image of goldenCase.images.filter(({ tags }) => tags.includes('interior-zero'))) {
+      for (const [name, prefix] of Object.entries(entry.outputs)) {
+        if (prefix === 'hidden_states.0') continue
+        const seen = goldenCase.expected(prefix, image.index).data
+        const got = ownOutput(plain, goldenCase.prefix, name, image.index).data
+        const moved = got.some((value, i) => value !== 0 && Math.abs(value - (seen[i] ?? 0)) > 1e-3)
+        if (!moved) worst.fail(`${name} is the same as with the zero patch seen`)
+      }
+    }
+  })
+}
+
+/** Images of one size without padding, in a batch: what the original answers for each. */
+function checkOriginal(subject: Subject, transformed: OrtRunner): Promise<Measured> {
+  const { goldenCase, entry } = subject
+  const { patch, channels } = goldenCase
+  const perRun = entry.dynamic === 'static' ? entry.traceBatch : 1
+  return measure('original', SAME[entry.precision], async (worst) => {
+    const original = await OrtRunner.open(subject.original)
+    try {
+      for (const size of originalSizes(subject)) {
+        const actors = Array.from({ length: Math.max(2, perRun) }, (_, i) => i + 1).map(
+          (seed): Actor => ({
+            label: `noise ${seed} of ${size.height} x ${size.width}`,
+            pixels: noiseImage(channels, size.height, size.width, seed),
+            size,
+            own: gridOf(size, patch),
+            hidden: [],
+          }),
+        )
+        const together = await play(transformed, goldenCase, { actors, canvas: size })
+        for (let b = 0; b < actors.length; b += perRun) {
+          const alone = await play(original, goldenCase, { actors: actors.slice(b, b + perRun), canvas: size })
+          compareOwn(worst, together, alone, goldenCase.prefix)
+        }
+      }
+    } finally {
+      await original.close()
+    }
+  })
+}
+
+/** Sizes at which the original itself is right: where it was traced, and those of the golden images it answers. */
+function originalSizes(subject: Subject): Size[] {
+  const { goldenCase, entry } = subject
+  const [height, width] = entry.traceSize
+  const traced = entry.knownWrong === undefined ? [{ height, width }] : []
+  const right = goldenCase.images.filter(({ index, tags }) => {
+    const exact = tags.includes('native') || tags.includes('wide')
+    return exact && entry.rightAlone.includes(index)
+  })
+  const sizes = [...traced, ...right.map(({ height, width }) => ({ height, width }))]
+  return sizes.filter((size, i) => sizes.findIndex((s) => s.height === size.height && s.width === size.width) === i)
+}

@@ -9,6 +9,7 @@ import { type Dim, isInt, layoutKey } from '../src/ir/dim.ts'
 import { removeDeadNodes, removeUnusedInitializers } from '../src/ir/edit.ts'
 import type { Model } from '../src/ir/model.ts'
 import type { Node } from '../src/ir/node.ts'
+import { writeProvenance } from '../src/ir/provenance.ts'
 import type { DeclaredDim, Value } from '../src/ir/value.ts'
 import { Builder } from '../src/ops/builder.ts'
 import type { Pass, PassOptions } from '../src/pipeline/pass.ts'
@@ -68,6 +69,7 @@ export const dynshape: Pass = {
     removeDeadNodes(model.graph)
     removeUnusedInitializers(model.graph)
     checkFree(model, tables)
+    if (plan.tables.length > 0) writeProvenance(model, { grid: { rows: traced.sizes.rows, cols: traced.sizes.cols } })
     const notes = plan.tables.length === 0 ? [] : ['a position table still fits one size only: posenc frees it']
     return { status: 'applied', sites, notes }
   },

@@ -5,6 +5,7 @@ import { VitpassError } from '../src/errors.ts'
 import { isFloat } from '../src/ir/dtype.ts'
 import { removeDeadNodes, removeUnusedInitializers } from '../src/ir/edit.ts'
 import type { Model } from '../src/ir/model.ts'
+import { readProvenance, writeProvenance } from '../src/ir/provenance.ts'
 import { Builder } from '../src/ops/builder.ts'
 import { type Pass, type PassOptions, refuse } from '../src/pipeline/pass.ts'
 import { positionsOnTightGrids, type ResizeRule } from '../src/rewrite/position-grid.ts'
@@ -108,4 +109,5 @@ function placeTables(
   model.graph.sort()
   removeDeadNodes(model.graph)
   removeUnusedInitializers(model.graph)
+  if (readProvenance(model).grid !== undefined) writeProvenance(model, { grid: undefined })
 }

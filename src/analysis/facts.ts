@@ -1,4 +1,4 @@
-import { type Dim, resolve } from '../ir/dim.ts'
+import { type Dim, isSettled, resolve } from '../ir/dim.ts'
 import type { DType } from '../ir/dtype.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Node } from '../ir/node.ts'
@@ -99,7 +99,8 @@ export class Facts {
 
   /** The value's axes with every binding resolved; null where unknown. */
   dims(value: Value | null): readonly Dim[] | null {
-    return this.get(value)?.dims?.map(resolve) ?? null
+    const dims = this.get(value)?.dims ?? null
+    return dims === null || dims.every(isSettled) ? dims : dims.map(resolve)
   }
 
   dtype(value: Value | null): DType | undefined {

@@ -1,6 +1,8 @@
 import { VitpassError } from '../errors.ts'
 import { type Dim, int, sym } from '../ir/dim.ts'
+import type { Graph } from '../ir/graph.ts'
 import type { Model } from '../ir/model.ts'
+import { readProvenance } from '../ir/provenance.ts'
 import type { Value } from '../ir/value.ts'
 import { dimSummary } from './describe.ts'
 import type { Facts } from './facts.ts'
@@ -40,23 +42,37 @@ const ATTEMPTS = 96
  * @param grid the traced patch grid, where the caller knows it
  * @throws VitpassError MODEL_UNSUPPORTED when no size is found at which the shapes agree
  */
-export function trace(model: Model, grid?: { readonly rows: number; readonly cols: number }): Trace {
+export function trace(model: Model, given?: { readonly rows: number; readonly cols: number }): Trace {
+  const grid = given ?? readProvenance(model).grid
   const cached = CACHE.get(model)
-  const key = `${model.graph.version} ${grid?.rows} ${grid?.cols}`
-  if (cached?.key === key) return cached.trace
+  const key = `${grid?.rows} ${grid?.cols}`
+  if (cached?.graph === model.graph && cached.edits === model.graph.edits && cached.key === key) return cached.trace
   const found = findTrace(model, grid)
-  CACHE.set(model, { key, trace: found })
+  CACHE.set(model, { graph: model.graph, edits: model.graph.edits, key, trace: found })
   return found
 }
 
 /** The last trace of each model, good until its graph changes. */
-const CACHE = new WeakMap<Model, { readonly key: string; readonly trace: Trace }>()
+const CACHE = new WeakMap<
+  Model,
+  { readonly graph: Graph; readonly edits: number; readonly key: string; readonly trace: Trace }
+>()
+
+const SECOND = new WeakMap<Trace, Facts | null>()
 
 /**
  * Facts at other sizes than a trace's, for a model with no size baked in: what holds in both traces is not owed to the sizes.
  * Null where only one size will do.
  */
 export function secondTrace(model: Model, first: Trace): Facts | null {
+  const known = SECOND.get(first)
+  if (known !== undefined) return known
+  const facts = inferSecond(model, first)
+  SECOND.set(first, facts)
+  return facts
+}
+
+function inferSecond(model: Model, first: Trace): Facts | null {
   const { patch, sizes, fixed } = first
   const other: TraceSizes = {
     batch: fixed.batch ? sizes.batch : 3,

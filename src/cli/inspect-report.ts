@@ -1,6 +1,6 @@
 import type { Anatomy, BakedSummary, PositionSummary } from '../analysis/anatomy.ts'
 import type { InspectReport, PassFit, ValueSummary } from '../pipeline/inspect.ts'
-import { formatBytes, formatTable } from './table.ts'
+import { formatBytes, formatCount, formatTable } from './table.ts'
 
 /** What `vitpass inspect --json` prints. */
 export interface InspectDocument extends InspectReport {
@@ -37,10 +37,11 @@ function describeFile(document: InspectDocument): string[][] {
   ]
 }
 
-function describeValues({ inputs, outputs }: InspectDocument): string[][] {
+function describeValues({ inputs, outputs, anatomy }: InspectDocument): string[][] {
+  const read = new Map(anatomy?.outputs.map((output) => [output.name, `; ${output.role} ${output.axes}`]))
   return [
     ...inputs.map((value) => ['input', describeValue(value)]),
-    ...outputs.map((value) => ['output', describeValue(value)]),
+    ...outputs.map((value) => ['output', `${describeValue(value)}${read.get(value.name) ?? ''}`]),
   ]
 }
 
@@ -49,20 +50,19 @@ function describeValue({ name, dtype, dims }: ValueSummary): string {
 }
 
 function describeAnatomy(anatomy: Anatomy): string[][] {
-  const { input, patch, hidden, prefix, positions, attention, blocks, norms, means, outputs, baked, problems } = anatomy
+  const { input, patch, hidden, prefix, positions, attention, blocks, norms, means, baked, problems } = anatomy
   const heads = [...new Set(attention.map((site) => site.heads).filter((n) => n !== null))]
   const pooling = attention.filter(({ kind }) => kind === 'pooling').length
   return [
-    ['image', `${input.name}, ${input.channels} channels`],
+    ['image', `${input.name}, ${formatCount(input.channels, 'channel')}`],
     ['patch', `${patch.height} x ${patch.width} into ${hidden}, by ${patch.node}`],
-    ['prefix', prefix === null ? 'not shown' : `${prefix} tokens before the patches`],
+    ['prefix', prefix === null ? 'not shown' : `${formatCount(prefix, 'token')} before the patches`],
     ...positions.map((position) => ['positions', describePositions(position)]),
     [
       'attention',
-      `${blocks} blocks${heads.length === 0 ? '' : ` of ${heads.join(' or ')} heads`}${pooling === 0 ? '' : `, ${pooling} pooling`}`,
+      `${formatCount(blocks, 'block')}${heads.length === 0 ? '' : ` of ${heads.join(' or ')} heads`}${pooling === 0 ? '' : `, ${pooling} pooling`}`,
     ],
-    ['layers', `${norms} norms, ${means} means over tokens`],
-    ...outputs.map(({ name, role, axes }) => ['holds', `${name}: ${role} ${axes}`]),
+    ['layers', `${formatCount(norms, 'norm')}, ${formatCount(means, 'mean')} over tokens`],
     ...(describeBaked(baked) === '' ? [] : [['fixed', describeBaked(baked)]]),
     ...problems.map(({ node, reason }) => ['problem', `${reason}${at(node)}`]),
   ]
@@ -71,7 +71,7 @@ function describeAnatomy(anatomy: Anatomy): string[][] {
 function describePositions({ native, prefix, resize, problem, node }: PositionSummary): string {
   if (problem !== undefined) return `${problem}${at(node)}`
   const grid = native === null ? 'a table' : `${native.rows} x ${native.cols}`
-  return `${grid}, ${prefix} rows before it, ${resize === 'baked' ? 'added as it is' : `resized ${resize}`}${at(node)}`
+  return `${grid}, ${formatCount(prefix, 'row')} before it, ${resize === 'baked' ? 'added as it is' : `resized ${resize}`}${at(node)}`
 }
 
 /** What the export has fixed and `dynshape` frees. */
@@ -91,8 +91,8 @@ function describeFit({ fits, status, refusedBy, refusals, notes }: PassFit): str
   if (status === 'nothing') return ['nothing to do', ...notes].join('; ')
   const [first] = refusals
   const more = refusals.length > 1 ? ` (and ${refusals.length - 1} more)` : ''
-  const who = refusedBy === undefined ? '' : ` (by ${refusedBy})`
-  return `refused${who}: ${first?.reason ?? 'it does not apply'}${at(first?.node)}${more}${first?.remedy === undefined ? '' : `; ${first.remedy}`}`
+  if (refusedBy !== undefined) return `refused: requires ${refusedBy}`
+  return `refused: ${first?.reason ?? 'it does not apply'}${at(first?.node)}${more}${first?.remedy === undefined ? '' : `; ${first.remedy}`}`
 }
 
 function at(node: string | undefined): string {

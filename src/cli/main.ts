@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-import yargs from 'yargs'
+import { inspect } from 'node:util'
+import yargs, { type CommandModule } from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { EXIT, exitCodeFor } from './exit-code.ts'
 import { CommandFailure, failureDocument, toVitpassError } from './failure.ts'
@@ -10,6 +11,9 @@ import { runCommand } from './run.ts'
 import { usageError } from './usage.ts'
 import { packageVersion } from './version.ts'
 
+// biome-ignore lint/suspicious/noExplicitAny: each command has arguments of its own, which only yargs brings together.
+const COMMANDS: CommandModule<object, any>[] = [runCommand, inspectCommand, passesCommand]
+
 /** Parses the command line and runs one command. A command's heavy modules are imported in its handler only. */
 async function runCommandLine(argv: readonly string[]): Promise<void> {
   const parser = yargs()
@@ -17,9 +21,7 @@ async function runCommandLine(argv: readonly string[]): Promise<void> {
     .locale('en')
     .usage('vitpass: padded batches of mixed image sizes, exact, for ONNX vision encoders\n\n$0 <command>')
     .parserConfiguration({ 'boolean-negation': false, 'dot-notation': false })
-    .command(runCommand)
-    .command(inspectCommand)
-    .command(passesCommand)
+    .command(COMMANDS)
     .demandCommand(1, 'no command is given')
     .strict()
     .version(packageVersion())
@@ -27,9 +29,14 @@ async function runCommandLine(argv: readonly string[]): Promise<void> {
     .wrap(Math.min(100, process.stdout.columns ?? 100))
     .exitProcess(false)
     .fail((message, error) => {
-      throw message ? usageError(message, argv, ['run', 'inspect', 'passes']) : error
+      throw message ? usageError(message, argv, COMMANDS.map(nameOf)) : error
     })
   await parser.parseAsync(argv)
+}
+
+/** `run` of `run <model>`. */
+function nameOf({ command }: Pick<CommandModule, 'command'>): string {
+  return String(command).split(' ', 1).join()
 }
 
 /** Tells the user what went wrong, in one line, and sets the exit code. */
@@ -39,7 +46,7 @@ function fail(thrown: unknown, json: boolean): void {
   const error = toVitpassError(failure)
   if (json) print(`${JSON.stringify(failureDocument(error, document))}\n`)
   tell(error.line())
-  if (process.env.VITPASS_DEBUG === '1' && failure instanceof Error) process.stderr.write(`${failure.stack}\n`)
+  if (process.env.VITPASS_DEBUG === '1') process.stderr.write(`${inspect(failure)}\n`)
   process.exitCode = exitCodeFor(error.code)
 }
 

@@ -5,7 +5,7 @@ import { VitpassError } from '../errors.ts'
 import type { Model } from '../ir/model.ts'
 import { PassRefusedError, runPasses } from '../pipeline/run.ts'
 import { EXIT } from './exit-code.ts'
-import { CommandFailure, failureDocument, toVitpassError } from './failure.ts'
+import { CommandFailure, failureDocument, toVitpassError, withModel } from './failure.ts'
 import { onlyOne, parsePassNames, parsePassOptions } from './flags.ts'
 import { print, tell } from './print.ts'
 import { showProgress } from './progress.ts'
@@ -71,10 +71,7 @@ async function runAndReport(args: RunArguments): Promise<void> {
   if (reportPath !== undefined) checkReportPath(reportPath, args.model, output)
 
   const { document, idle, failure } = await transform(args, output)
-  if (reportPath !== undefined) {
-    const report = failure === undefined ? document : failureDocument(toVitpassError(failure), document)
-    keepReport(reportPath, report, document)
-  }
+  if (reportPath !== undefined) keepReport(reportPath, document, failure)
   if (failure !== undefined) {
     if (args.explain && !args.json && document.passes !== undefined) print(formatRun(document, true))
     throw new CommandFailure(failure, document)
@@ -90,7 +87,7 @@ interface Outcome {
   readonly document: RunDocument
   /** What was asked for and found nothing to do. */
   readonly idle: readonly string[]
-  readonly failure?: unknown
+  readonly failure?: VitpassError
 }
 
 /** Reads, runs and writes. Never throws: a failure comes with the report of what was done before it. */
@@ -116,7 +113,7 @@ async function transform(args: RunArguments, output: string): Promise<Outcome> {
     }
   } catch (failure) {
     const report = failure instanceof PassRefusedError ? failure.report : {}
-    return { document: { ...document, ...report }, idle: [], failure }
+    return { document: { ...document, ...report }, idle: [], failure: withModel(failure, args.model) }
   }
 }
 
@@ -139,10 +136,13 @@ function checkReportPath(path: string, input: string, output: string): void {
   checkTarget(path, input, { flag: '--report', force: false })
 }
 
-function keepReport(path: string, report: object, document: RunDocument): void {
+/** A report that cannot be written fails the command, but does not hide an earlier failure. */
+function keepReport(path: string, document: RunDocument, failure: VitpassError | undefined): void {
   try {
-    writeReportFile(path, report)
-  } catch (failure) {
-    throw new CommandFailure(failure, document)
+    writeReportFile(path, failure === undefined ? document : failureDocument(failure, document))
+  } catch (error) {
+    const unwritten = toVitpassError(error)
+    if (failure === undefined) throw new CommandFailure(unwritten, document)
+    tell(unwritten.line())
   }
 }

@@ -25,3 +25,8 @@ export function formatBytes(bytes: number): string {
   }
   return `${size < 10 ? size.toFixed(1) : Math.round(size)} ${unit}`
 }
+
+/** `1 token`, `2 tokens`. */
+export function formatCount(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}

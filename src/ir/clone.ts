@@ -15,6 +15,7 @@ export function cloneModel(model: Model): Model {
   copy.source = model.source
   copy.passthrough = model.passthrough
   copy.graph.version = model.graph.version
+  copy.graph.edits = model.graph.edits
   return copy
 }
 
@@ -33,6 +34,7 @@ function cloneGraph(graph: Graph, parent: Graph | null, values: Map<Value, Value
   }
   for (const value of graph.inputs) copy.addInput(cloned(value))
   for (const value of graph.initializers) if (value.tensor !== null) copy.attachInitializer(cloned(value), value.tensor)
+  for (const value of graph.sparseInitializers) copy.sparseInitializers.push(cloned(value))
   for (const node of graph.nodes) copy.addNode(cloneNode(node, copy, values, cloned))
   for (const value of graph.outputs) {
     const known = values.get(value)

@@ -78,9 +78,14 @@ export function sum(...dims: readonly Dim[]): Dim {
   return { atoms: [{ kind: 'sum', terms: kept, n }], n }
 }
 
+/** True for a dim without variables: nothing can be bound in it. */
+export function isSettled(dim: Dim): boolean {
+  return dim.atoms.every((atom) => atom.kind !== 'var' && (atom.kind !== 'sum' || atom.terms.every(isSettled)))
+}
+
 /** The dim with every bound variable replaced by what it stands for, and every unbound one by its number. */
 export function resolve(dim: Dim): Dim {
-  if (!dim.atoms.some((atom) => atom.kind === 'var' || atom.kind === 'sum')) return dim
+  if (isSettled(dim)) return dim
   return fromAtoms(
     dim.atoms.flatMap((atom): readonly Atom[] => {
       if (atom.kind === 'var') return atom.cell.bound === null ? [atom] : resolve(atom.cell.bound).atoms

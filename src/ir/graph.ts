@@ -23,6 +23,8 @@ export class Graph {
   passthrough: unknown = null
   /** Counts changes; 0 means as read. Meaningful on the root graph. */
   version = 0
+  /** Counts changes to nodes and values, and none to metadata: what was inferred of the graph holds while it stays. */
+  edits = 0
 
   private readonly names: Set<string>
 
@@ -39,6 +41,7 @@ export class Graph {
   /** Notes a change. */
   touch(): void {
     this.root.version += 1
+    this.root.edits += 1
   }
 
   /** Takes a name that the file uses, so that `freshName` never gives it out. */

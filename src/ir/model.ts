@@ -55,7 +55,7 @@ export class Model {
   setMetadata(key: string, value: string): void {
     if (this.metadata.get(key) === value) return
     this.metadata.set(key, value)
-    this.graph.touch()
+    this.graph.version += 1
   }
 
   setOpset(domain: string, version: number): void {

@@ -1,6 +1,6 @@
 import type { ModelFunction } from '../ir/model.ts'
 import type { TensorStorage } from '../ir/tensor.ts'
-import type { Value, ValueType } from '../ir/value.ts'
+import type { ValueType } from '../ir/value.ts'
 import type {
   AttributeProto,
   FunctionProto,
@@ -16,7 +16,8 @@ import type {
 
 /*
  * What stands in the `passthrough` fields of the IR: the message that the reader found, less what the IR models, and what is
- * needed to tell whether a modelled part still is as it was read.
+ * needed to tell whether a modelled part still is as it was read. A copied graph shares these with the original: values are therefore known
+ * here by their origins.
  */
 
 export class TensorOrigin {
@@ -44,9 +45,9 @@ export class AttributeOrigin {
 export class NodeOrigin {
   readonly proto: NodeProto
   /** Values that device configurations name. */
-  readonly sharded: ReadonlyMap<ShardingSpecProto, Value>
+  readonly sharded: ReadonlyMap<ShardingSpecProto, ValueOrigin>
 
-  constructor(proto: NodeProto, sharded: ReadonlyMap<ShardingSpecProto, Value>) {
+  constructor(proto: NodeProto, sharded: ReadonlyMap<ShardingSpecProto, ValueOrigin>) {
     this.proto = proto
     this.sharded = sharded
   }
@@ -64,11 +65,11 @@ export class ValueOrigin {
 
 export class AnnotationOrigin {
   readonly proto: TensorAnnotation
-  readonly value: Value
+  readonly value: ValueOrigin
   /** Values that the entries of `quant_parameter_tensor_names` name, in order; null for a name that no value has. */
-  readonly parameters: readonly (Value | null)[]
+  readonly parameters: readonly (ValueOrigin | null)[]
 
-  constructor(proto: TensorAnnotation, value: Value, parameters: readonly (Value | null)[]) {
+  constructor(proto: TensorAnnotation, value: ValueOrigin, parameters: readonly (ValueOrigin | null)[]) {
     this.proto = proto
     this.value = value
     this.parameters = parameters
@@ -79,14 +80,14 @@ export class AnnotationOrigin {
 export class BodyOrigin<Proto extends GraphProto | FunctionProto = GraphProto | FunctionProto> {
   readonly proto: Proto
   /** Values of `value_info`, in file order. */
-  readonly described: readonly Value[]
+  readonly described: readonly ValueOrigin[]
   /** Entries of `value_info` for names that no value has. */
   readonly dangling: readonly ValueInfoProto[]
   readonly annotations: readonly (AnnotationOrigin | TensorAnnotation)[]
 
   constructor(
     proto: Proto,
-    described: readonly Value[],
+    described: readonly ValueOrigin[],
     dangling: readonly ValueInfoProto[],
     annotations: readonly (AnnotationOrigin | TensorAnnotation)[],
   ) {

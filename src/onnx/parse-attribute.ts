@@ -3,7 +3,7 @@ import type { Attribute, AttributeValue } from '../ir/attribute.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { AttributeProto, GraphProto } from './generated/messages.ts'
 import { AttributeOrigin } from './origin.ts'
-import { type OpenExternal, parseTensor } from './parse-tensor.ts'
+import { type OpenExternal, parseTensor, refuseExternal } from './parse-tensor.ts'
 
 /** `AttributeProto.AttributeType`. */
 export const ATTRIBUTE_TYPES = {
@@ -44,6 +44,7 @@ export function bitsOfFloat(value: number): number {
 
 export function parseAttribute(proto: AttributeProto, context: AttributeContext): Attribute {
   const value = parseValue(proto, context)
+  if (value.type === 'opaque') refuseExternal(proto, `attribute ${proto.name ?? ''}`)
   const passthrough = new AttributeOrigin(proto)
   if (value.type === 'tensor') proto.t = undefined
   else if (value.type === 'graph') proto.g = undefined

@@ -13,8 +13,7 @@ import type {
 } from './generated/messages.ts'
 import { AnnotationOrigin, FunctionOrigin, GraphOrigin, NodeOrigin, ValueOrigin } from './origin.ts'
 import { type AttributeContext, parseAttribute } from './parse-attribute.ts'
-import { type OpenExternal, parseTensor, parseType } from './parse-tensor.ts'
-import { sortNodes } from './sort-nodes.ts'
+import { type OpenExternal, parseTensor, parseType, refuseExternal } from './parse-tensor.ts'
 
 /** The names that a graph sees: its own and, for a body, those of the graphs around it. */
 class Scope {
@@ -98,6 +97,7 @@ class GraphParser {
     for (const sparse of proto.sparseInitializer ?? []) {
       const name = sparse.values?.name ?? ''
       const value = scope.own.get(name) ?? this.define(name, 'sparse initializer')
+      refuseExternal(sparse, `sparse tensor ${name}`)
       originOf(value).sparse = sparse
       graph.sparseInitializers.push(value)
     }
@@ -111,13 +111,26 @@ class GraphParser {
       ),
     )
     for (const [index, proto] of protos.entries()) this.node(proto, outputs[index] ?? [])
-    sortNodes(this.graph)
+    this.sort()
+  }
+
+  private sort(): void {
+    try {
+      this.graph.sort()
+    } catch (cause) {
+      if (!(cause instanceof VitpassError)) throw cause
+      const node = cause.node === undefined ? {} : { node: cause.node }
+      throw new VitpassError('MODEL_INVALID', 'nodes read each other in a circle', { ...node, cause })
+    }
   }
 
   private node(proto: NodeProto, outputs: readonly (Value | null)[]): void {
     const label =
       proto.name !== undefined && proto.name !== '' ? proto.name : (proto.output?.find((name) => name !== '') ?? '')
     const inputs = (proto.input ?? []).map((name) => (name === '' ? null : this.resolve(name, `node ${label}`)))
+    if (inputs.some((value) => value !== null && outputs.includes(value))) {
+      throw new VitpassError('MODEL_INVALID', 'a node reads its own output', { node: label })
+    }
     const attributes = new Map<string, Attribute>()
     for (const attribute of proto.attribute ?? []) {
       const name = attribute.name ?? ''
@@ -139,26 +152,26 @@ class GraphParser {
     proto.attribute = undefined
   }
 
-  private sharded(proto: NodeProto): ReadonlyMap<ShardingSpecProto, Value> {
-    const found = new Map<ShardingSpecProto, Value>()
+  private sharded(proto: NodeProto): ReadonlyMap<ShardingSpecProto, ValueOrigin> {
+    const found = new Map<ShardingSpecProto, ValueOrigin>()
     for (const configuration of proto.deviceConfigurations ?? []) {
       for (const spec of configuration.shardingSpec ?? []) {
         const value = this.scope.find(spec.tensorName ?? '')
-        if (value !== undefined) found.set(spec, value)
+        if (value !== undefined) found.set(spec, originOf(value))
       }
     }
     return found
   }
 
-  private valueInfos(proto: GraphProto | FunctionProto): [described: Value[], dangling: ValueInfoProto[]] {
-    const described: Value[] = []
+  private valueInfos(proto: GraphProto | FunctionProto): [described: ValueOrigin[], dangling: ValueInfoProto[]] {
+    const described: ValueOrigin[] = []
     const dangling: ValueInfoProto[] = []
     for (const info of proto.valueInfo ?? []) {
       const value = this.scope.own.get(info.name ?? '')
       if (value === undefined || originOf(value).info !== null) dangling.push(info)
       else {
         this.describe(value, info, 'info')
-        described.push(value)
+        described.push(originOf(value))
       }
     }
     return [described, dangling]
@@ -183,10 +196,11 @@ class GraphParser {
   private annotation(proto: TensorAnnotation): AnnotationOrigin | TensorAnnotation {
     const value = this.scope.find(proto.tensorName ?? '')
     if (value === undefined) return proto
-    const parameters = (proto.quantParameterTensorNames ?? []).map(
-      (entry) => this.scope.find(entry.value ?? '') ?? null,
-    )
-    return new AnnotationOrigin(proto, value, parameters)
+    const parameters = (proto.quantParameterTensorNames ?? []).map((entry) => {
+      const parameter = this.scope.find(entry.value ?? '')
+      return parameter === undefined ? null : originOf(parameter)
+    })
+    return new AnnotationOrigin(proto, originOf(value), parameters)
   }
 
   private define(name: string, what: string): Value {

@@ -91,6 +91,18 @@ function parseExternal(
   return { kind: 'external', location, offset, length, source }
 }
 
+/** Parts of a model that are only carried cannot have their data moved to another file. @throws VitpassError MODEL_UNSUPPORTED */
+export function refuseExternal(carried: object, what: string): void {
+  for (const [key, value] of Object.entries(carried)) {
+    if (key === 'dataLocation' && value === EXTERNAL) {
+      throw new VitpassError('MODEL_UNSUPPORTED', `${what} has external data`, {
+        remedy: 'save the model with its weights inside',
+      })
+    }
+    if (key !== 'payload' && typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)) refuseExternal(value, what)
+  }
+}
+
 /** The IR's view of a declared type. */
 export function parseType(proto: TypeProto): ValueType {
   const tensor = proto.tensorType

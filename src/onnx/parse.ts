@@ -2,11 +2,12 @@ import { VitpassError } from '../errors.ts'
 import { Model, type ModelFunction } from '../ir/model.ts'
 import type { ByteSource } from '../ir/tensor.ts'
 import { decodeModel } from './codec.ts'
+import { checkCalls } from './function-calls.ts'
 import type { FunctionProto, OperatorSetIdProto } from './generated/messages.ts'
 import { ModelOrigin } from './origin.ts'
 import { parseAttribute } from './parse-attribute.ts'
 import { parseFunctionBody, parseGraph } from './parse-graph.ts'
-import type { OpenExternal } from './parse-tensor.ts'
+import { type OpenExternal, refuseExternal } from './parse-tensor.ts'
 import { readSkeleton } from './skeleton.ts'
 import { refuseOtherFormats } from './sniff.ts'
 import { MemorySource } from './wire.ts'
@@ -26,6 +27,13 @@ export function parseModelFrom(source: ByteSource, open: OpenExternal): Model {
   try {
     return parse(source, open)
   } catch (error) {
+    if (error instanceof RangeError) {
+      throw new VitpassError('MODEL_INVALID', 'its structure is larger or deeper than can be read', {
+        where: source.name,
+        remedy: 'export the model again',
+        cause: error,
+      })
+    }
     if (!(error instanceof VitpassError) || error.where !== undefined) throw error
     const { node, remedy } = error
     throw new VitpassError(error.code, error.message, {
@@ -44,12 +52,14 @@ function parse(source: ByteSource, open: OpenExternal): Model {
       remedy: 'give the .onnx file of a model',
     })
   }
+  refuseExternal(proto.trainingInfo ?? [], 'the training part')
   const graph = parseGraph(proto.graph, open)
   const model = new Model(Number(proto.irVersion ?? 0n), parseOpsets(proto.opsetImport), graph)
   model.producerName = proto.producerName ?? ''
   model.producerVersion = proto.producerVersion ?? ''
   for (const { key = '', value = '' } of proto.metadataProps ?? []) model.metadata.set(key, value)
   for (const each of proto.functions ?? []) model.functions.push(parseFunction(each, open))
+  checkCalls(model)
   model.source = source
   model.passthrough = new ModelOrigin(proto, [...model.functions])
   proto.graph = undefined

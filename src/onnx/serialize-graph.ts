@@ -66,8 +66,9 @@ function serializeNode(node: Node, relocate: Relocate): NodeProto {
     deviceConfigurations: before?.deviceConfigurations?.map((configuration) =>
       derive(configuration, {
         shardingSpec: (configuration.shardingSpec ?? []).map((spec) => {
-          const value = origin?.sharded.get(spec)
-          return value === undefined ? spec : derive(spec, { tensorName: value.name })
+          const sharded = origin?.sharded.get(spec)
+          const value = [...node.inputs, ...node.outputs].find((each) => each !== null && each.passthrough === sharded)
+          return value === undefined || value === null ? spec : derive(spec, { tensorName: value.name })
         }),
       }),
     ),
@@ -81,18 +82,33 @@ function serializeSparse(value: Value): SparseTensorProto[] {
   return [derive(sparse, { values: derive(sparse.values, { name: value.name }) })]
 }
 
+/** The values of a graph by where they come from. After `replaceOutput` two share an origin: the output stands for it. */
+function byOrigin(graph: Graph): Map<unknown, Value> {
+  const found = new Map<unknown, Value>()
+  const outputs = graph.nodes.flatMap((node) => node.outputs)
+  for (const value of [
+    ...graph.inputs,
+    ...graph.initializers,
+    ...graph.sparseInitializers,
+    ...outputs,
+    ...graph.outputs,
+  ]) {
+    if (value?.passthrough instanceof ValueOrigin) found.set(value.passthrough, value)
+  }
+  return found
+}
+
 /** Types of values inside the graph: those of the file in its order, less those that are gone, then new ones. */
 function valueInfos(graph: Graph, origin: BodyOrigin | undefined): ValueInfoProto[] {
-  const present = new Set<Value>([...graph.initializers, ...graph.sparseInitializers])
-  for (const node of graph.nodes) for (const value of node.outputs) if (value !== null) present.add(value)
-  const declared = new Set<Value>([...graph.inputs, ...graph.outputs])
-  const described = (origin?.described ?? []).filter((value) => present.has(value) || declared.has(value))
-  const known = new Set(described)
-  const added = [...present].filter((value) => value.type !== null && !known.has(value) && !declared.has(value))
-  const infos = [...described.filter((value) => !isStale(value)), ...added].map((value) =>
-    serializeValueInfo(value, 'info'),
-  )
-  return [...infos, ...(origin?.dangling ?? [])]
+  const values = byOrigin(graph)
+  const described = (origin?.described ?? []).flatMap((each) => values.get(each) ?? [])
+  const known = new Set<Value | null>([...described, ...graph.inputs, ...graph.outputs])
+  const inner = [...graph.initializers, ...graph.sparseInitializers, ...graph.nodes.flatMap((node) => node.outputs)]
+  const added = inner.flatMap((value) => (value === null || value.type === null || known.has(value) ? [] : [value]))
+  return [
+    ...[...described.filter((value) => !isStale(value)), ...added].map((value) => serializeValueInfo(value, 'info')),
+    ...(origin?.dangling ?? []),
+  ]
 }
 
 /** A declaration that had a type which a pass has taken away. */
@@ -100,24 +116,21 @@ function isStale(value: Value): boolean {
   return value.type === null && value.passthrough instanceof ValueOrigin && value.passthrough.type !== null
 }
 
+/** Annotations of values that still are there, in this graph or around it, by their present names. */
 function annotations(graph: Graph, origin: BodyOrigin | undefined): TensorAnnotation[] {
-  const alive = (value: Value): boolean =>
-    value.producer === null ? isStored(value, graph) : value.producer.graph !== null
-  return (origin?.annotations ?? []).flatMap((annotation) => {
+  if (origin === undefined || origin.annotations.length === 0) return []
+  const scopes: Map<unknown, Value>[] = []
+  for (let at: Graph | null = graph; at !== null; at = at.parent) scopes.push(byOrigin(at))
+  const find = (each: ValueOrigin): Value | undefined => scopes.find((scope) => scope.has(each))?.get(each)
+  return origin.annotations.flatMap((annotation) => {
     if (!(annotation instanceof AnnotationOrigin)) return [annotation]
-    if (!alive(annotation.value)) return []
+    const value = find(annotation.value)
+    if (value === undefined) return []
     const entries = (annotation.proto.quantParameterTensorNames ?? []).map((entry, index) => {
-      const value = annotation.parameters[index] ?? null
-      return value === null ? entry : derive(entry, { value: value.name })
+      const parameter = annotation.parameters[index] ?? null
+      const present = parameter === null ? undefined : find(parameter)
+      return present === undefined ? entry : derive(entry, { value: present.name })
     })
-    return [derive(annotation.proto, { tensorName: annotation.value.name, quantParameterTensorNames: entries })]
+    return [derive(annotation.proto, { tensorName: value.name, quantParameterTensorNames: entries })]
   })
-}
-
-function isStored(value: Value, graph: Graph): boolean {
-  for (let at: Graph | null = graph; at !== null; at = at.parent) {
-    if (at.inputs.includes(value) || at.initializers.includes(value) || at.sparseInitializers.includes(value))
-      return true
-  }
-  return false
 }

@@ -17,6 +17,7 @@ const keepReferences: Relocate = ({ location, offset }) => ({ location, offset }
  */
 export function serializeModel(model: Model): Uint8Array {
   const pieces = serializePieces(model)
+  checkSize(pieceLength(pieces))
   const bytes = new Uint8Array(pieceLength(pieces))
   let at = 0
   for (const piece of pieces) {
@@ -33,8 +34,12 @@ export function serializePieces(model: Model, relocate: Relocate | null = null):
   }
   const { bytes, payloads } = encodeModel(modelProto(model, relocate ?? keepReferences))
   const pieces = splicePayloads(bytes, payloads)
-  const size = pieceLength(pieces)
-  if (size <= MAX_MESSAGE) return pieces
+  checkSize(pieceLength(pieces))
+  return pieces
+}
+
+function checkSize(size: number): void {
+  if (size <= MAX_MESSAGE) return
   throw new VitpassError(
     'MODEL_UNSUPPORTED',
     `the model would have ${size} bytes, and a protobuf file can have 2 GiB at most`,

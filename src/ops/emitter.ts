@@ -8,7 +8,7 @@ import { Value } from '../ir/value.ts'
 import { ConstantPool, constantInts, numberTensor, type TensorData } from './constants.ts'
 import { DTypes } from './dtype.ts'
 import { FORMER_NAMES } from './generated/schemas.ts'
-import { refuseArgument, refuseOperator, refuseType } from './refuse.ts'
+import { refuseArgument, refuseMissing, refuseOperator, refuseType } from './refuse.ts'
 import { type AttributeSchema, allowedTypes, type Formal, type OperatorSchema, schemaOf, versionsOf } from './schema.ts'
 
 /** A tensor of the graph, or a number: a scalar constant of the type of the other operands. */
@@ -104,8 +104,8 @@ export class Emitter {
   protected call(op: string, args: Arguments, options: Naming, outputs = 1): Value[] {
     const schema = schemaOf(op, this.opset)
     if (schema === null) throw refuseOperator(op, this.opset, this.options.scope)
-    const inputs = this.inputs(schema, args)
     const attributes = this.attributes(schema, args)
+    const inputs = this.inputs(schema, args)
     return this.graph.emit(op, inputs, {
       attributes,
       outputs,
@@ -125,12 +125,12 @@ export class Emitter {
     }))
     const bound = new Map<string, Value>()
     for (const { formal, parts } of given) {
+      if (parts.length === 0 && formal.kind !== 'optional') throw refuseMissing(schema, formal, this.opset)
       for (const part of parts) if (part instanceof Value) this.bind(schema, formal, part, bound)
     }
     const inputs = given.flatMap(({ formal, parts }): (Value | null)[] => {
       if (parts.length > 0) return parts.map((part) => this.input(schema, formal, part, bound))
-      if (formal.kind === 'optional') return [null]
-      throw new VitpassError('INTERNAL', `${schema.op} was given no ${formal.name}, which opset ${this.opset} requires`)
+      return [null]
     })
     while (inputs.at(-1) === null) inputs.pop()
     return inputs

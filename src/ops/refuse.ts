@@ -28,6 +28,17 @@ export function refuseArgument(schema: OperatorSchema, name: string, opset: numb
   return new VitpassError('MODEL_UNSUPPORTED', message, { remedy: raise(since, `leave ${name} out`) })
 }
 
+/** The refusal to leave out an input: later opsets may not require it. */
+export function refuseMissing(schema: OperatorSchema, formal: Formal, opset: number): VitpassError {
+  const since = versionsOf(schema.op).find((version) => {
+    const same = version.inputs.find((input) => input.name === formal.name)
+    return version.since > opset && same?.kind !== 'single'
+  })?.since
+  const message = `${schema.op} of opset ${opset} requires ${formal.name}`
+  const code = since === undefined ? 'INTERNAL' : 'MODEL_UNSUPPORTED'
+  return new VitpassError(code, message, { remedy: raise(since, `give ${formal.name}`) })
+}
+
 /** The refusal of an element type that the opset's version of the operator does not take. */
 export function refuseType(
   schema: OperatorSchema,
@@ -37,7 +48,7 @@ export function refuseType(
   value: string,
 ): VitpassError {
   const since = versionsOf(schema.op).find((version) => {
-    const same = version.inputs.find((input) => input.name === formal.name)
+    const same = [...version.inputs, ...version.outputs].find((other) => other.name === formal.name)
     return version.since > opset && same !== undefined && allowedTypes(version, same.type).has(dtype)
   })?.since
   const message = `${schema.op} of opset ${opset} does not take ${dtype} for ${formal.name} (${value})`

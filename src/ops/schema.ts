@@ -104,7 +104,7 @@ function items(part: string): string[] {
 }
 
 function decodeFormal(item: string): Formal {
-  const [, name = '', mark = '', type = ''] = /^(\w+)([?*]?):(.+)$/.exec(item) ?? []
+  const [, name = '', mark = '', type = ''] = /^([\w.]+)([?*]?):(.+)$/.exec(item) ?? []
   return { name, kind: KINDS[mark as keyof typeof KINDS], type }
 }
 

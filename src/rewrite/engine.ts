@@ -3,10 +3,13 @@ import { type Facts, listOf } from '../analysis/facts.ts'
 import { learn, tensorFact } from '../analysis/infer.ts'
 import { VitpassError } from '../errors.ts'
 import { layoutKey } from '../ir/dim.ts'
+import { isFloat } from '../ir/dtype.ts'
 import { removeDeadNodes, removeUnusedInitializers } from '../ir/edit.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Model } from '../ir/model.ts'
 import type { Node } from '../ir/node.ts'
+import { elementCount, type Tensor } from '../ir/tensor.ts'
+import { readFloats } from '../ir/tensor-data.ts'
 import type { Value } from '../ir/value.ts'
 import { Builder } from '../ops/builder.ts'
 
@@ -102,7 +105,17 @@ function applyPatch(patch: Patch, rule: string, context: RuleContext, builder: B
 export function isEverywhere(value: Value | null, wanted: (n: number) => boolean, context: RuleContext): boolean {
   return [context.facts, ...context.others].every((facts) => {
     const contents = facts.contents(value)
-    if (contents === null) return false
+    if (contents === null) return value?.tensor != null && isConstantEverywhere(value.tensor, wanted)
     return contents.kind === 'fill' ? wanted(contents.value.n) : listOf(contents).every((item) => wanted(item.n))
   })
+}
+
+/** Elements of a stored mask at most: 2048 by 2048 tokens. */
+const MASK_LIMIT = 1 << 22
+
+/** The same of a stored table that is too long for symbolic inference to follow: a mask folded at export. */
+function isConstantEverywhere(tensor: Tensor, wanted: (n: number) => boolean): boolean {
+  if (!isFloat(tensor.dtype) || elementCount(tensor.dims) > MASK_LIMIT) return false
+  if (tensor.storage.kind === 'external' && tensor.storage.source === null) return false
+  return readFloats(tensor).every((n) => wanted(n))
 }

@@ -4,8 +4,8 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } fro
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
+import { convolutionalModel, textModel, writeLargeModel } from '../support/other-models.ts'
 import { FIXTURE, MAIN, shell, snapshot, temporaryFolder, vitpass } from './command.ts'
-import { convolutionalModel, textModel, writeLargeModel } from './models.ts'
 
 const fixture = readFileSync(FIXTURE)
 
@@ -84,12 +84,12 @@ describe('a model that the passes cannot serve', () => {
     const { code, stdout, stderr } = vitpass(args, { cwd: folder })
     expect({ code, stdout }).toEqual({ code: 3, stdout: '' })
     expect(stderr).toMatch(/\(pass \w+/)
-    expectOneLine(stderr, 'pass')
+    expectOneLine(stderr, 'other.onnx')
     const { 'report.json': report, ...rest } = snapshot(folder)
     expect(report).toBeDefined()
     expect(rest).toEqual(before)
     const document = JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8'))
-    expect(document).toMatchObject({ error: { code: 'PASS_REFUSED' }, output: null })
+    expect(document).toMatchObject({ error: { code: 'PASS_REFUSED', where: 'other.onnx' }, output: null })
     expect(document.passes.at(-1)).toMatchObject({ status: 'refused', pass: document.error.pass })
     expect(document.passes.at(-1).refusals.length).toBeGreaterThan(0)
 

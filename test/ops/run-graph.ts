@@ -7,7 +7,7 @@ import { verify } from '../../src/ir/verify.ts'
 import { serializeModel } from '../../src/onnx/serialize.ts'
 import { Builder } from '../../src/ops/builder.ts'
 import type { BuilderOptions } from '../../src/ops/emitter.ts'
-import { toHalves } from '../support/float16.ts'
+import { fromHalves, toHalves } from '../support/float16.ts'
 
 /** An input: its type, dims and elements. */
 export interface Fed {
@@ -83,6 +83,8 @@ function toOrt({ dtype, dims, data }: Fed): OrtTensor {
 }
 
 function fromOrt(tensor: OrtTensor): Got {
+  if (tensor.data instanceof Uint16Array)
+    return { dtype: tensor.type, dims: tensor.dims, data: [...fromHalves(tensor.data)] }
   const data = Array.from(tensor.data as Iterable<number | bigint>, Number)
   return { dtype: tensor.type, dims: tensor.dims, data }
 }

@@ -2,6 +2,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type Dense, readSafetensors } from './safetensors.ts'
 
+/** What an export computes in. */
+export type Precision = 'fp32' | 'fp16' | 'fp64' | 'bf16'
+
 /** One image of a golden case; sizes in pixels. */
 export interface GoldenImage {
   readonly index: number
@@ -21,7 +24,7 @@ export interface ExportEntry {
   readonly traceBatch: number
   /** Height and width in pixels. */
   readonly traceSize: readonly [number, number]
-  readonly precision: 'fp32' | 'fp16'
+  readonly precision: Precision
   /** Graph output to the prefix of its golden tensors. */
   readonly outputs: Readonly<Record<string, string>>
   /** Images that the untouched export gets right alone. */
@@ -39,7 +42,7 @@ export interface GoldenCase {
   readonly native: readonly [number, number]
   readonly channels: number
   readonly images: readonly GoldenImage[]
-  readonly tolerance: Readonly<Record<'fp32' | 'fp16', number>>
+  readonly tolerance: Readonly<Record<Precision, number>>
   readonly models: readonly ExportEntry[]
   /** What PyTorch answers for image `index` alone, without a batch axis. @throws Error where there is none */
   expected(prefix: string, index: number): Dense

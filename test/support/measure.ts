@@ -14,15 +14,15 @@ export class Worst {
   value = 0
   at = ''
 
-  /** Elements of `actual` against `expected`, or against zero where that is null. */
-  compare(actual: Float32Array, expected: Float32Array | null, where: string): void {
-    if (expected !== null && expected.length !== actual.length) {
+  /** Elements of `actual` against those of `expected`. */
+  compare(actual: Float32Array, expected: Float32Array, where: string): void {
+    if (expected.length !== actual.length) {
       this.fail(`${where}: ${actual.length} elements instead of ${expected.length}`)
       return
     }
     for (let i = 0; i < actual.length; i++) {
       const got = actual[i] ?? Number.NaN
-      const wanted = expected === null ? 0 : (expected[i] ?? Number.NaN)
+      const wanted = expected[i] ?? Number.NaN
       const difference = got === wanted ? 0 : Math.abs(got - wanted)
       if (difference <= this.value) continue
       this.value = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference

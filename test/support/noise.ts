@@ -1,3 +1,4 @@
+import type { Size } from './padded.ts'
 import type { Dense } from './safetensors.ts'
 
 /** Normally distributed numbers (mean 0, deviation 1), the same for the same seed. */
@@ -12,8 +13,14 @@ export function normals(seed: number): () => number {
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())
 }
 
-/** An image [channels, height, width] of N(0, 1) pixels. */
-export function noiseImage(channels: number, height: number, width: number, seed: number): Dense {
+/** Draws pixels: N(0, 1), or whole numbers from 1 to 255 for an image of bytes. */
+export function pixelNoise(type: string, seed: number): () => number {
   const next = normals(seed)
-  return { data: Float32Array.from({ length: channels * height * width }, next), dims: [channels, height, width] }
+  return type === 'uint8' ? () => Math.min(255, Math.max(1, Math.round(128 + 60 * next()))) : next
+}
+
+/** An image [channels, height, width] of drawn pixels. */
+export function drawImage(channels: number, size: Size, draw: () => number): Dense {
+  const { height, width } = size
+  return { data: Float32Array.from({ length: channels * height * width }, draw), dims: [channels, height, width] }
 }

@@ -5,7 +5,7 @@ import type { Dense } from './safetensors.ts'
 /** A model for ONNX Runtime: the path of a file, or its bytes. */
 export type ModelSource = string | Uint8Array
 
-/** Values for an input: floats, converted to the input's own float type, or int64. */
+/** Values for an input: floats, converted to the input's own type, or int64. */
 export type Feed = Dense | { readonly data: BigInt64Array; readonly dims: readonly number[] }
 
 /** One session on the CPU that reads and gives plain float arrays. */
@@ -38,6 +38,13 @@ export class OrtRunner {
     return this.#session.outputNames
   }
 
+  /** Element type and dims (a number, or a name where it is free) that the model declares for an input. */
+  declared(input: string): { readonly type: string; readonly dims: readonly (number | string)[] } {
+    const found = this.#session.inputMetadata.find(({ name }) => name === input)
+    if (!found?.isTensor) throw new Error(`the model has no tensor input ${input}`)
+    return { type: found.type, dims: found.shape }
+  }
+
   /** Runs once. Outputs are float32, by name. */
   async run(feeds: Readonly<Record<string, Feed>>): Promise<Map<string, Dense>> {
     const results = await this.#session.run(this.prepare(feeds))
@@ -64,6 +71,9 @@ export class OrtRunner {
     if (feed.data instanceof BigInt64Array) return new Tensor('int64', feed.data, dims)
     const metadata = this.#session.inputMetadata.find((input) => input.name === name)
     if (metadata?.isTensor && metadata.type === 'float16') return new Tensor('float16', toHalves(feed.data), dims)
+    if (metadata?.isTensor && metadata.type === 'float64')
+      return new Tensor('float64', Float64Array.from(feed.data), dims)
+    if (metadata?.isTensor && metadata.type === 'uint8') return new Tensor('uint8', Uint8Array.from(feed.data), dims)
     return new Tensor('float32', feed.data, dims)
   }
 }
@@ -71,6 +81,8 @@ export class OrtRunner {
 function toDense(name: string, tensor: Tensor): Dense {
   const { data, dims } = tensor
   if (data instanceof Float32Array) return { data, dims }
+  if (data instanceof Float64Array) return { data: Float32Array.from(data), dims }
   if (data instanceof Uint16Array) return { data: fromHalves(data), dims }
-  throw new Error(`output ${name} is ${tensor.type}; this runner knows float32 and float16`)
+  if (data instanceof Float64Array) return { data: Float32Array.from(data), dims }
+  throw new Error(`output ${name} is ${tensor.type}; this runner knows float32, float16 and float64`)
 }

@@ -14,7 +14,7 @@ interface Entry {
 }
 
 /**
- * Every tensor of a safetensors file, float16 widened to float32.
+ * Every tensor of a safetensors file, as float32.
  * @throws Error for a file of another form, or another element type
  */
 export function readSafetensors(path: string): Map<string, Dense> {
@@ -36,5 +36,7 @@ export function readSafetensors(path: string): Map<string, Dense> {
 function decode(dtype: string, bytes: ArrayBuffer, where: string): Float32Array {
   if (dtype === 'F32') return new Float32Array(bytes)
   if (dtype === 'F16') return fromHalves(new Uint16Array(bytes))
-  throw new Error(`${where} has element type ${dtype}; this reader knows F32 and F16`)
+  if (dtype === 'F64') return Float32Array.from(new Float64Array(bytes))
+  if (dtype === 'U8') return Float32Array.from(new Uint8Array(bytes))
+  throw new Error(`${where} has element type ${dtype}; this reader knows F64, F32, F16 and U8`)
 }

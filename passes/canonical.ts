@@ -1,4 +1,4 @@
-import { secondTrace, trace } from '../src/analysis/trace.ts'
+import { trace } from '../src/analysis/trace.ts'
 import { inlineFunctions } from '../src/ir/inline.ts'
 import type { Pass } from '../src/pipeline/pass.ts'
 import { applyRules, type RuleContext } from '../src/rewrite/engine.ts'
@@ -16,11 +16,7 @@ export const canonical: Pass = {
   options: {},
   requires: [],
   run(model) {
-    const analyse = (): RuleContext => {
-      const first = trace(model)
-      const second = secondTrace(model, first)
-      return { graph: model.graph, opset: model.opset, facts: first.facts, others: second === null ? [] : [second] }
-    }
+    const analyse = (): RuleContext => ({ graph: model.graph, opset: model.opset, facts: trace(model).facts })
     const inlined = inlineFunctions(model)
     const sites = {
       ...(inlined === 0 ? {} : { 'functions inlined': inlined }),

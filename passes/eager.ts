@@ -1,4 +1,4 @@
-import { secondTrace, trace } from '../src/analysis/trace.ts'
+import { trace } from '../src/analysis/trace.ts'
 import { removeDeadNodes, removeUnusedInitializers } from '../src/ir/edit.ts'
 import type { Node } from '../src/ir/node.ts'
 import { Builder } from '../src/ops/builder.ts'
@@ -22,13 +22,7 @@ export const eager: Pass = {
   requires: ['canonical'],
   run(model) {
     const traced = trace(model)
-    const second = secondTrace(model, traced)
-    const context = {
-      graph: model.graph,
-      opset: model.opset,
-      facts: traced.facts,
-      others: second === null ? [] : [second],
-    }
+    const context = { graph: model.graph, opset: model.opset, facts: traced.facts }
     const found: { node: Node; lowering: Lowering }[] = []
     for (const node of model.graph.nodes) {
       for (const rule of RULES) {

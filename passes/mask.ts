@@ -1,9 +1,9 @@
 import { shapeSummary } from '../src/analysis/describe.ts'
 import { isTokenRow } from '../src/analysis/grid.ts'
-import { followTokens, type MeanSite, type SoftmaxSite } from '../src/analysis/token-flow.ts'
+import { followTokens, type PoolingKind, type PoolingSite, type SoftmaxSite } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { type Dim, isInt, resolve } from '../src/ir/dim.ts'
-import { isFloat } from '../src/ir/dtype.ts'
+import { type FloatType, isFloat } from '../src/ir/dtype.ts'
 import type { Model } from '../src/ir/model.ts'
 import { Builder } from '../src/ops/builder.ts'
 import type { Pass, PassOptions, Refusal } from '../src/pipeline/pass.ts'
@@ -11,7 +11,7 @@ import { canSelect, Validity, type ValidityOptions } from '../src/rewrite/validi
 
 /**
  * Keeps padding out of every sum over tokens: each softmax over tokens gets an additive key mask before it, made from each patch's
- * validity, and each mean over tokens becomes the mean of the valid ones.
+ * validity, and each pooling over tokens (mean, sum, max, min) that of the valid ones.
  *
  * Finds its sites by following the tokens from the patch embedding to the outputs, whatever the operators between are called. Refuses,
  * with every node, a graph in which tokens meet in any other way: convolutions after the patches, windows, products over tokens.
@@ -19,7 +19,7 @@ import { canSelect, Validity, type ValidityOptions } from '../src/rewrite/validi
 export const mask: Pass = {
   name: 'mask',
   version: 1,
-  summary: 'masks padded patches before every softmax and out of every mean over tokens',
+  summary: 'masks padded patches before every softmax and out of every pooling over tokens',
   options: {
     source: {
       describe:
@@ -50,19 +50,21 @@ export const mask: Pass = {
           reason: `input ${slot} is a bias on attention scores that depends on the image size`,
         })),
       ...flow.softmaxes.flatMap((site) => unfitSoftmax(site, traced)),
-      ...flow.means.flatMap((site) => unfitMean(site, traced)),
+      ...flow.poolings.flatMap((site) => unfitPooling(site, traced)),
     ]
     if (refusals.length > 0) return { status: 'refused', refusals }
-    if (flow.softmaxes.length === 0) {
+    Validity.check(model, validityOptions(options))
+    if (flow.softmaxes.length + flow.poolings.length === 0) {
+      Validity.plan(model, validityOptions(options))
       return {
-        status: 'refused',
-        refusals: [{ reason: 'no softmax over tokens was found: the model has no attention to mask' }],
+        status: 'applied',
+        sites: {},
+        notes: ['no softmax and no pooling runs over tokens: there is nothing to mask'],
       }
     }
-    Validity.check(model, validityOptions(options))
-    applyMask(model, traced, flow.softmaxes, flow.means, validityOptions(options))
-    const means = flow.means.length === 0 ? {} : { means: flow.means.length }
-    return { status: 'applied', sites: { softmaxes: flow.softmaxes.length, ...means } }
+    applyMask(model, traced, flow.softmaxes, flow.poolings, validityOptions(options))
+    const poolings = flow.poolings.length === 0 ? {} : { poolings: flow.poolings.length }
+    return { status: 'applied', sites: { softmaxes: flow.softmaxes.length, ...poolings } }
   },
 }
 
@@ -93,11 +95,11 @@ function startsWithBatch(dim: Dim): boolean {
   return first?.kind === 'sym' && first.id === 'batch' && rest.every((atom) => isInt({ atoms: [atom], n: atom.n }))
 }
 
-function unfitMean({ node, axes, dims }: MeanSite, traced: Trace): Refusal[] {
-  if (axes.includes(0)) return [{ node, reason: `it averages ${shapeSummary(dims)} over the batch` }]
+function unfitPooling({ node, axes, dims }: PoolingSite, traced: Trace): Refusal[] {
+  if (axes.includes(0)) return [{ node, reason: `it pools ${shapeSummary(dims)} over the batch` }]
   const dtype = traced.facts.dtype(node.input(0))
   if (!canSelect(dims, traced) || dtype === undefined || !isFloat(dtype)) {
-    return [{ node, reason: `it averages ${shapeSummary(dims)}, which is no row of tokens for each image` }]
+    return [{ node, reason: `it pools ${shapeSummary(dims)}, which is no row of tokens for each image` }]
   }
   return []
 }
@@ -106,7 +108,7 @@ function applyMask(
   model: Model,
   traced: Trace,
   softmaxes: readonly SoftmaxSite[],
-  means: readonly MeanSite[],
+  poolings: readonly PoolingSite[],
   options: ValidityOptions,
 ): void {
   const builder = new Builder(model.graph, model.opset, {
@@ -120,26 +122,38 @@ function applyMask(
     if (scores === null || dtype === undefined || !isFloat(dtype)) continue
     node.setInput(0, builder.add(scores, validity.bias(dims, axis, dtype)))
   }
-  for (const site of means) maskMean(model, traced, site, validity, builder)
+  for (const site of poolings) maskPooling(model, traced, site, validity, builder)
   model.graph.sort()
 }
 
-/** Sum over valid tokens divided by how many there are; at least one, so that an image of padding gives 0. */
-function maskMean(model: Model, traced: Trace, site: MeanSite, validity: Validity, builder: Builder): void {
-  const { node, axes, dims, keepdims } = site
+/** What padding is read as, so that it does not count. */
+const NEUTRAL: Readonly<Record<PoolingKind, Readonly<Record<FloatType, number>>>> = {
+  mean: { float: 0, double: 0, float16: 0, bfloat16: 0 },
+  sum: { float: 0, double: 0, float16: 0, bfloat16: 0 },
+  max: { float: -3.4028234663852886e38, double: -3.4028234663852886e38, float16: -65504, bfloat16: -3.38e38 },
+  min: { float: 3.4028234663852886e38, double: 3.4028234663852886e38, float16: 65504, bfloat16: 3.38e38 },
+}
+
+/**
+ * Lets a reduction read a neutral element at padding; a mean becomes that sum divided by how many tokens are valid, at least one, so
+ * that an image that is all padding gives 0.
+ */
+function maskPooling(model: Model, traced: Trace, site: PoolingSite, validity: Validity, builder: Builder): void {
+  const { node, kind, axes, dims, keepdims } = site
   const source = node.input(0)
-  const mean = node.output(0)
+  const output = node.output(0)
   const dtype = traced.facts.dtype(source)
-  if (source === null || mean === null || dtype === undefined || !isFloat(dtype)) return
+  if (source === null || output === null || dtype === undefined || !isFloat(dtype)) return
   const select = validity.select(dims)
+  const valid = builder.where(select, source, builder.float(NEUTRAL[kind][dtype], dtype))
+  if (kind !== 'mean') return node.setInput(0, valid)
   const reduce = { axes: [...axes], keepdims: keepdims ? 1 : 0 }
-  const sum = builder.reduceSum(builder.where(select, source, builder.float(0, dtype)), reduce)
-  const ones = builder.cast(select, { to: dtype })
-  const others = axes.filter((axis) => isInt(dims[axis] as Dim)).reduce((n, axis) => n * (dims[axis] as Dim).n, 1)
-  const counted = builder.reduceSum(ones, reduce)
-  const count = builder.max([
-    others === 1 ? counted : builder.mul(counted, builder.float(others, dtype)),
-    builder.float(1, dtype),
-  ])
-  model.graph.replaceUses(mean, builder.div(sum, count))
+  // Half precision would lose the sum of many tokens, and their number beyond 2048.
+  const wide = dtype === 'float16' || dtype === 'bfloat16' ? 'float' : dtype
+  const sum = builder.reduceSum(builder.cast(valid, { to: wide }), reduce)
+  const counted = builder.reduceSum(builder.cast(select, { to: wide }), reduce)
+  const others = axes.reduce((n, axis) => n * (isInt(dims[axis] as Dim) ? (dims[axis] as Dim).n : 1), 1)
+  const total = others === 1 ? counted : builder.mul(counted, builder.float(others, wide))
+  const mean = builder.div(sum, builder.max([total, builder.float(1, wide)]))
+  model.graph.replaceUses(output, builder.cast(mean, { to: dtype }))
 }

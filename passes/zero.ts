@@ -21,7 +21,7 @@ export const zero: Pass = {
   requires: ['mask'],
   run(model) {
     const traced = trace(model)
-    const live = dependents(model.graph, traced.patch.pixels)
+    const live = dependents(model.graph, ...traced.inputs)
     const builder = new Builder(model.graph, model.opset, {
       scope: 'vitpass/zero',
       dtypeOf: (value) => traced.facts.dtype(value),

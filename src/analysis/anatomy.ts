@@ -9,7 +9,7 @@ import { shapeSummary } from './describe.ts'
 import { dependsOnSize, gridAxes, isPatchRow, isTokenRow } from './grid.ts'
 import { countNorms } from './norms.ts'
 import { type PositionTable, readPositions } from './positions.ts'
-import { followTokens, type SoftmaxSite, type TokenFlow } from './token-flow.ts'
+import { followTokens, type PoolingKind, type SoftmaxSite, type TokenFlow } from './token-flow.ts'
 import { type Trace, trace } from './trace.ts'
 
 /** What an output holds. */
@@ -61,7 +61,8 @@ export interface Anatomy {
   readonly attention: readonly AttentionSummary[]
   readonly blocks: number
   readonly norms: number
-  readonly means: number
+  /** Reductions over tokens, such as mean pooling. */
+  readonly poolings: readonly { readonly node: string; readonly kind: PoolingKind }[]
   readonly outputs: readonly {
     readonly name: string
     readonly dtype: DType | undefined
@@ -84,7 +85,7 @@ export function readAnatomy(model: Model): Anatomy {
   const conv = facts.dims(patch.conv.output(0)) ?? []
   const hidden = conv[1]?.n ?? 0
   const attention = flow.softmaxes.map((site) => summariseAttention(site, traced))
-  const live = dependents(model.graph, patch.pixels)
+  const live = dependents(model.graph, ...traced.inputs)
   return {
     input: {
       name: patch.pixels.name,
@@ -101,7 +102,7 @@ export function readAnatomy(model: Model): Anatomy {
     attention,
     blocks: attention.filter((site) => site.kind === 'self').length,
     norms: countNorms(model.graph, facts),
-    means: flow.means.length,
+    poolings: flow.poolings.map(({ node, kind }) => ({ node: node.label, kind })),
     outputs: model.graph.outputs.map((output) => ({
       name: output.name,
       dtype: facts.dtype(output) ?? output.dtype,

@@ -1,7 +1,7 @@
 import type { Model } from '../ir/model.ts'
 import { dependents } from './dependence.ts'
 import type { Disagreement } from './facts.ts'
-import { findPatchEmbedding } from './pixels.ts'
+import { callerInputs } from './pixels.ts'
 import { freeTrace } from './trace.ts'
 
 /**
@@ -10,7 +10,7 @@ import { freeTrace } from './trace.ts'
  */
 export function clashesWhenFree(model: Model): readonly Disagreement[] {
   const facts = freeTrace(model)
-  const live = dependents(model.graph, findPatchEmbedding(model).pixels)
+  const live = dependents(model.graph, ...callerInputs(model))
   return facts.disagreements.filter(({ kind, node }) => {
     const reached = node.outputs.some((value) => value !== null && live.has(value))
     return reached || kind === 'impossible'

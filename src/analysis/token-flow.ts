@@ -2,8 +2,9 @@ import { type Dim, isInt, layoutKey, symbols, terms } from '../ir/dim.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Node } from '../ir/node.ts'
 import type { Value } from '../ir/value.ts'
-import { dependents } from './dependence.ts'
+import { dependents, sizeDerived } from './dependence.ts'
 import { shapeSummary } from './describe.ts'
+import { singleNumber } from './facts.ts'
 import { dependsOnSize, gridAxes } from './grid.ts'
 import { normalAxis } from './shapes/context.ts'
 import type { Trace } from './trace.ts'
@@ -17,12 +18,27 @@ export interface SoftmaxSite {
   readonly dims: readonly Dim[]
 }
 
-/** A mean over tokens: it has to leave padding out. */
-export interface MeanSite {
+/** How a reduction puts tokens together: a mean has to leave padding out, the others have to read a neutral element there. */
+export type PoolingKind = 'mean' | 'sum' | 'max' | 'min'
+
+/** A reduction over tokens, such as mean pooling. */
+export interface PoolingSite {
   readonly node: Node
+  readonly kind: PoolingKind
   readonly axes: readonly number[]
   readonly dims: readonly Dim[]
   readonly keepdims: boolean
+}
+
+/** Reductions for which 0 is neutral are sums here. */
+const POOLINGS: Readonly<Record<string, PoolingKind>> = {
+  ReduceMean: 'mean',
+  ReduceSum: 'sum',
+  ReduceL1: 'sum',
+  ReduceL2: 'sum',
+  ReduceSumSquare: 'sum',
+  ReduceMax: 'max',
+  ReduceMin: 'min',
 }
 
 /** An operand that depends on the grid and not on the pixels, combined with the tokens: positions, or a bias on scores. */
@@ -43,10 +59,10 @@ export interface MixingProblem {
 
 export interface TokenFlow {
   readonly softmaxes: readonly SoftmaxSite[]
-  readonly means: readonly MeanSite[]
+  readonly poolings: readonly PoolingSite[]
   readonly operands: readonly GridOperand[]
   readonly problems: readonly MixingProblem[]
-  /** Values that depend on the pixels' contents. */
+  /** Values that depend on what the caller's inputs hold. */
   readonly live: ReadonlySet<Value>
 }
 
@@ -156,10 +172,11 @@ function bears(dim: Dim | undefined): boolean {
 
 class Walk {
   private readonly softmaxes: SoftmaxSite[] = []
-  private readonly means: MeanSite[] = []
+  private readonly poolings: PoolingSite[] = []
   private readonly operands: GridOperand[] = []
   private readonly problems: MixingProblem[] = []
   private readonly live: Set<Value>
+  private readonly sized: ReadonlySet<Value>
   /** Values whose padded entries are exactly 0 along an axis, counted from the end, once their softmax is masked. */
   private readonly zeroed = new Map<Value, number>()
 
@@ -169,7 +186,8 @@ class Walk {
   constructor(graph: Graph, trace: Trace) {
     this.graph = graph
     this.trace = trace
-    this.live = dependents(graph, trace.patch.pixels)
+    this.live = dependents(graph, ...trace.inputs)
+    this.sized = sizeDerived(graph, trace.facts)
   }
 
   run(): TokenFlow {
@@ -179,8 +197,8 @@ class Walk {
       const inputs = node.inputs.filter((value) => value !== null && started.has(value))
       if (inputs.length > 0) this.visit(node)
     }
-    const { softmaxes, means, operands, problems, live } = this
-    return { softmaxes, means, operands, problems, live }
+    const { softmaxes, poolings, operands, problems, live } = this
+    return { softmaxes, poolings, operands, problems, live }
   }
 
   private dims(value: Value | null): readonly Dim[] | null {
@@ -197,6 +215,7 @@ class Walk {
     if (shapes.some((dims) => dims === null))
       return this.refuse(node, `the shape of what ${node.opType} reads is not known`)
     const known = shapes as readonly (readonly Dim[])[]
+    if (POINTWISE.has(key)) this.checkNumbers(node)
     if (!known.some((dims) => dims.some((dim) => bears(dim)))) return
     this.carryZeros(node)
     if (POINTWISE.has(key)) return this.pointwise(node)
@@ -211,8 +230,6 @@ class Walk {
       case 'com.microsoft:FusedMatMul':
       case 'com.microsoft:FusedGemm':
         return this.matmul(node, key)
-      case 'ReduceMean':
-        return this.mean(node)
       case 'LayerNormalization':
       case 'RMSNormalization':
       case 'com.microsoft:SkipLayerNormalization':
@@ -222,12 +239,22 @@ class Walk {
       case 'Conv':
         return this.conv(node)
     }
-    if (key.startsWith('Reduce') || key === 'ArgMax' || key === 'ArgMin') return this.otherReduction(node)
+    if (key.startsWith('Reduce') || key === 'ArgMax' || key === 'ArgMin') return this.reduction(node)
     this.refuse(node, `${key} is not known to keep tokens apart`)
   }
 
   private outputDims(node: Node): readonly Dim[] | null {
     return this.dims(node.output(0))
+  }
+
+  /** Refuses a number that is computed from the padded size, such as a count of tokens to divide by. */
+  private checkNumbers(node: Node): void {
+    for (const value of node.inputs) {
+      if (value === null || this.live.has(value) || !this.sized.has(value)) continue
+      if (this.dims(value)?.every((dim) => !bears(dim)) === true) {
+        this.refuse(node, `${node.opType} computes with ${value.name}, a number that depends on the padded size`)
+      }
+    }
   }
 
   private pointwise(node: Node): void {
@@ -321,21 +348,43 @@ class Walk {
     return { bears: bears(dims.at(at)), zeroed: value !== null && this.zeroed.get(value) === at }
   }
 
-  private mean(node: Node): void {
-    const dims = this.dims(node.input(0)) ?? []
-    const given = node.ints('axes') ?? this.trace.facts.constants(node.input(1)) ?? dims.map((_, i) => i)
-    const axes = given.map((axis) => normalAxis(axis, dims.length))
-    if (!axes.some((axis) => bears(dims[axis]))) return
-    this.means.push({ node, axes, dims, keepdims: node.int('keepdims', 1) === 1 })
-  }
-
-  private otherReduction(node: Node): void {
+  private reduction(node: Node): void {
     const dims = this.dims(node.input(0)) ?? []
     const single = node.is('ArgMax', 'ArgMin') ? [node.int('axis', 0)] : undefined
     const given = single ?? node.ints('axes') ?? this.trace.facts.constants(node.input(1)) ?? dims.map((_, i) => i)
-    if (given.some((axis) => bears(dims[normalAxis(axis, dims.length)]))) {
-      this.refuse(node, `${node.opType} runs over tokens`)
+    const axes = given.map((axis) => normalAxis(axis, dims.length))
+    if (!axes.some((axis) => bears(dims[axis]))) return
+    const kind = POOLINGS[node.opType]
+    if (kind === undefined) return this.refuse(node, `${node.opType} runs over tokens`)
+    const count =
+      kind === 'sum'
+        ? this.countAfter(
+            node,
+            axes.reduce((n, axis) => n * (dims[axis]?.n ?? 1), 1),
+          )
+        : null
+    if (count !== null)
+      return this.refuse(count, `${count.opType} by the number of tokens of one size, after a sum over tokens`)
+    this.poolings.push({ node, kind, axes, dims, keepdims: node.int('keepdims', 1) === 1 })
+  }
+
+  /** A Mul or Div, soon after a sum, by the number of its terms in this trace: a mean that is right at one size only. */
+  private countAfter(sum: Node, terms: number): Node | null {
+    const seen = new Set<Node>([sum])
+    let level = [sum]
+    for (let depth = 0; depth < 4; depth += 1) {
+      level = level
+        .flatMap((node) => node.outputs.flatMap((value) => value?.users ?? []))
+        .filter((node) => !seen.has(node))
+      for (const node of level) {
+        seen.add(node)
+        if (!node.is('Mul', 'Div')) continue
+        const numbers = node.inputs.map((value) => singleNumber(value, this.trace.facts))
+        const isCount = (n: number | null) => n !== null && (n === terms || Math.abs(n * terms - 1) < 1e-3)
+        if (numbers.some(isCount)) return node
+      }
     }
+    return null
   }
 
   private normalise(node: Node): void {

@@ -11,6 +11,8 @@ import { callerInputs, findPatchEmbedding, type PatchEmbedding } from './pixels.
 
 /** Symbolic inference at one choice of sizes at which every shape in the graph agrees. */
 export interface Trace {
+  /** What the caller gives: the image, and sizes where an earlier pass asks for them. */
+  readonly inputs: readonly Value[]
   readonly patch: PatchEmbedding
   readonly facts: Facts
   readonly opset: number
@@ -57,32 +59,6 @@ const CACHE = new WeakMap<
   Model,
   { readonly graph: Graph; readonly edits: number; readonly key: string; readonly trace: Trace }
 >()
-
-const SECOND = new WeakMap<Trace, Facts | null>()
-
-/**
- * Facts at other sizes than a trace's, for a model with no size baked in: what holds in both traces is not owed to the sizes.
- * Null where only one size will do.
- */
-export function secondTrace(model: Model, first: Trace): Facts | null {
-  const known = SECOND.get(first)
-  if (known !== undefined) return known
-  const facts = inferSecond(model, first)
-  SECOND.set(first, facts)
-  return facts
-}
-
-function inferSecond(model: Model, first: Trace): Facts | null {
-  const { patch, sizes, fixed } = first
-  const other: TraceSizes = {
-    batch: fixed.batch ? sizes.batch : 3,
-    rows: fixed.height ? sizes.rows : 5,
-    cols: fixed.width ? sizes.cols : isSquare(patch) ? 5 : 2,
-  }
-  if (fixed.height && fixed.width) return null
-  const facts = infer(model.graph, model.opset, inputAxes(model, patch, other.batch, pixelSize(first, other)))
-  return facts.impossible.length === 0 ? facts : null
-}
 
 /** Facts at arbitrary sizes, whatever the file's constants say: what does not agree then is baked in. */
 export function freeTrace(model: Model): Facts {
@@ -159,7 +135,16 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
   if (rows === undefined || cols === undefined) {
     throw new VitpassError('MODEL_UNSUPPORTED', 'the patch grid could not be inferred', { node: patch.conv.label })
   }
-  return { patch, facts: best.facts, opset: model.opset, rows, cols, sizes: best.sizes, fixed }
+  return {
+    inputs: callerInputs(model),
+    patch,
+    facts: best.facts,
+    opset: model.opset,
+    rows,
+    cols,
+    sizes: best.sizes,
+    fixed,
+  }
 }
 
 function inputAxes(

@@ -50,7 +50,7 @@ function describeValue({ name, dtype, dims }: ValueSummary): string {
 }
 
 function describeAnatomy(anatomy: Anatomy): string[][] {
-  const { input, patch, hidden, prefix, positions, attention, blocks, norms, means, baked, problems } = anatomy
+  const { input, patch, hidden, prefix, positions, attention, blocks, norms, poolings, baked, problems } = anatomy
   const heads = [...new Set(attention.map((site) => site.heads).filter((n) => n !== null))]
   const pooling = attention.filter(({ kind }) => kind === 'pooling').length
   return [
@@ -62,7 +62,7 @@ function describeAnatomy(anatomy: Anatomy): string[][] {
       'attention',
       `${formatCount(blocks, 'block')}${heads.length === 0 ? '' : ` of ${heads.join(' or ')} heads`}${pooling === 0 ? '' : `, ${pooling} pooling`}`,
     ],
-    ['layers', `${formatCount(norms, 'norm')}, ${formatCount(means, 'mean')} over tokens`],
+    ['layers', `${formatCount(norms, 'norm')}, ${formatCount(poolings.length, 'pooling')} over tokens`],
     ...(describeBaked(baked) === '' ? [] : [['fixed', describeBaked(baked)]]),
     ...problems.map(({ node, reason }) => ['problem', `${reason}${at(node)}`]),
   ]

@@ -16,6 +16,7 @@ export async function showProgress(terminal: boolean): Promise<Progress> {
     format: 'writing [{bar}] {percentage}% | {eta} s left',
     stream: process.stderr,
     clearOnComplete: true,
+    linewrap: true,
     gracefulExit: false,
     stopOnComplete: false,
   })

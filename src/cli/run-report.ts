@@ -53,11 +53,11 @@ function summariseSites({ sites }: PassReport): string {
   return [...shown, ...(more > 0 ? [`${more} more`] : [])].join(', ')
 }
 
+/** Notes that matter without --explain: not those of passes that only say they had nothing to do. */
 function formatNotes(passes: readonly PassReport[]): string[] {
-  const told = passes.flatMap(({ pass, status, notes }) =>
-    status === 'already' ? [] : notes.map((note) => `${pass}: ${note}`),
-  )
-  return told.length === 0 ? [] : ['', ...told]
+  const told = passes.filter(({ status, added }) => status === 'applied' || (status === 'nothing' && !added))
+  const notes = told.flatMap((report) => report.notes.map((note) => `${report.pass}: ${note}`))
+  return notes.length === 0 ? [] : ['', ...notes]
 }
 
 function explainPass(report: PassReport): string[] {

@@ -37,29 +37,31 @@ export function planExternal(model: Model, name: (sources: readonly ByteSource[]
     return { location, pieces: [{ source: first, offset: 0, length: first.size }], relocate: null, sources }
   }
   const { pieces, offsets } = layOut(storages)
-  return {
-    location,
-    pieces,
-    sources,
-    relocate: (storage) => ({ location, offset: offsets.get(keyOf(storage, sources)) ?? 0 }),
-  }
+  const relocate: Relocate = (storage) => ({ location, offset: offsets.get(storage) ?? 0 })
+  return { location, pieces, relocate, sources }
+}
 
-  function layOut(all: readonly ExternalStorage[]): { pieces: Piece[]; offsets: Map<string, number> } {
-    const laid: Piece[] = []
-    const found = new Map<string, number>()
-    let end = 0
-    for (const storage of all) {
-      const key = keyOf(storage, sources)
-      if (found.has(key)) continue
-      const step = storage.length >= PAGE ? PAGE : LINE
-      const offset = Math.ceil(end / step) * step
-      if (offset > end) laid.push(new Uint8Array(offset - end))
-      laid.push({ source: sourceOf(storage), offset: storage.offset, length: storage.length })
-      found.set(key, offset)
-      end = offset + storage.length
-    }
-    return { pieces: laid, offsets: found }
+/** Puts the data one behind the other; tensors that share their bytes share them in the new file too. */
+function layOut(storages: readonly ExternalStorage[]): { pieces: Piece[]; offsets: Map<ExternalStorage, number> } {
+  const pieces: Piece[] = []
+  const offsets = new Map<ExternalStorage, number>()
+  const placed = new Map<ByteSource, Map<string, number>>()
+  let end = 0
+  for (const storage of storages) {
+    const source = sourceOf(storage)
+    const inSource = placed.get(source) ?? new Map<string, number>()
+    placed.set(source, inSource)
+    const key = `${storage.offset}:${storage.length}`
+    const step = storage.length >= PAGE ? PAGE : LINE
+    const offset = inSource.get(key) ?? Math.ceil(end / step) * step
+    offsets.set(storage, offset)
+    if (inSource.has(key)) continue
+    inSource.set(key, offset)
+    if (offset > end) pieces.push(new Uint8Array(offset - end))
+    pieces.push({ source, offset: storage.offset, length: storage.length })
+    end = offset + storage.length
   }
+  return { pieces, offsets }
 }
 
 function sourceOf(storage: ExternalStorage): ByteSource {
@@ -67,11 +69,6 @@ function sourceOf(storage: ExternalStorage): ByteSource {
   throw new VitpassError('EXTERNAL_DATA', `the data in ${storage.location} was not given with the model`, {
     remedy: 'read the model from its path, so that the files beside it are found',
   })
-}
-
-/** Equal for tensors that share their bytes: those are written once. */
-function keyOf(storage: ExternalStorage, sources: readonly ByteSource[]): string {
-  return [sources.indexOf(sourceOf(storage)), storage.offset, storage.length].join(':')
 }
 
 function externalStorages(model: Model): ExternalStorage[] {

@@ -3,6 +3,7 @@ import { join, sep } from 'node:path'
 import { VitpassError } from '../errors.ts'
 import { FileSource } from './node-source.ts'
 import type { OpenExternal } from './parse-tensor.ts'
+import { printable } from './printable.ts'
 
 /**
  * Opens the external data files of a model, each once. A location comes from the file and is not to be trusted: it must lead to a plain
@@ -21,7 +22,7 @@ export function externalFiles(folder: string, model: string): NonNullable<OpenEx
 
 function openChecked(folder: string, location: string, tensor: string, model: string): FileSource {
   const refuse = (what: string, remedy: string, cause?: unknown): VitpassError =>
-    new VitpassError('EXTERNAL_DATA', `the data of tensor ${tensor} is in "${location}", ${what}`, {
+    new VitpassError('EXTERNAL_DATA', printable(`the data of tensor ${tensor} is in "${location}", ${what}`), {
       where: model,
       remedy,
       ...(cause === undefined ? {} : { cause }),

@@ -1,6 +1,7 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { VitpassError } from '../errors.ts'
+import { onInterrupt } from './node-interrupt.ts'
 import { FileSource } from './node-source.ts'
 import type { Piece } from './payload.ts'
 
@@ -31,15 +32,19 @@ const BREATH = 16 * CHUNK
 export async function replaceFiles(files: readonly NewFile[], options: ReplaceOptions): Promise<void> {
   const token = `${process.pid.toString(36)}${Math.random().toString(36).slice(2, 8)}`
   const temporary = files.map(({ path }) => join(dirname(path), `.${basename(path)}.${token}.tmp`))
+  const made: string[] = []
   const cleanUp = (): void => {
-    for (const path of temporary) rmSync(path, { force: true })
+    for (const path of made) rmSync(path, { force: true })
   }
-  const release = onSignal(cleanUp)
+  const release = onInterrupt(cleanUp)
   try {
     const progress = new Progress(files, options.onProgress)
     for (const [index, file] of files.entries()) {
       const path = temporary[index]
-      if (path !== undefined) await writeFile(path, file.pieces, options.durable === true, progress)
+      if (path === undefined) continue
+      const descriptor = openSync(path, 'wx')
+      made.push(path)
+      await writeFile(descriptor, file.pieces, options.durable === true, progress)
     }
     options.check()
     renameAll(files, temporary, token)
@@ -68,8 +73,12 @@ class Progress {
   }
 }
 
-async function writeFile(path: string, pieces: readonly Piece[], durable: boolean, progress: Progress): Promise<void> {
-  const descriptor = openSync(path, 'wx')
+async function writeFile(
+  descriptor: number,
+  pieces: readonly Piece[],
+  durable: boolean,
+  progress: Progress,
+): Promise<void> {
   const buffer = new Uint8Array(CHUNK)
   let filled = 0
   let written = 0
@@ -147,24 +156,6 @@ function syncFolder(path: string): void {
   } finally {
     closeSync(descriptor)
   }
-}
-
-/** Cleans up when the process is told to end, then lets it end, unless the program has plans of its own for the signal. */
-function onSignal(cleanUp: () => void): () => void {
-  const signals = ['SIGINT', 'SIGTERM'] as const
-  const handlers = signals.map((signal) => {
-    const handler = (): void => {
-      release()
-      cleanUp()
-      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
-    }
-    process.on(signal, handler)
-    return [signal, handler] as const
-  })
-  const release = (): void => {
-    for (const [signal, handler] of handlers) process.off(signal, handler)
-  }
-  return release
 }
 
 const REASONS: Readonly<Record<string, readonly [what: string, remedy: string]>> = {

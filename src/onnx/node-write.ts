@@ -39,6 +39,12 @@ export async function writeModel(model: Model, path: string, options: WriteOptio
   if (model.source instanceof FileSource) sources.add(model.source)
   const external = planExternal(model, (taken) => dataName(target, taken))
   for (const source of external.sources) if (source instanceof FileSource) sources.add(source)
+  if (external.sources.some((source) => isFileOf(source, target))) {
+    throw new VitpassError('FILE_UNWRITABLE', 'this is a data file of the model itself', {
+      where: path,
+      remedy: 'choose another output',
+    })
+  }
   const check = (): void => {
     for (const source of sources) source.assertUnchanged()
   }

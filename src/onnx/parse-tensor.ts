@@ -99,7 +99,8 @@ export function refuseExternal(carried: object, what: string): void {
         remedy: 'save the model with its weights inside',
       })
     }
-    if (key !== 'payload' && typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)) refuseExternal(value, what)
+    if (key !== 'payload' && typeof value === 'object' && value !== null && !ArrayBuffer.isView(value))
+      refuseExternal(value, what)
   }
 }
 

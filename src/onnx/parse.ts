@@ -8,6 +8,7 @@ import { ModelOrigin } from './origin.ts'
 import { parseAttribute } from './parse-attribute.ts'
 import { parseFunctionBody, parseGraph } from './parse-graph.ts'
 import { type OpenExternal, refuseExternal } from './parse-tensor.ts'
+import { printable } from './printable.ts'
 import { readSkeleton } from './skeleton.ts'
 import { refuseOtherFormats } from './sniff.ts'
 import { MemorySource } from './wire.ts'
@@ -36,11 +37,11 @@ export function parseModelFrom(source: ByteSource, open: OpenExternal): Model {
     }
     if (!(error instanceof VitpassError) || error.where !== undefined) throw error
     const { node, remedy } = error
-    throw new VitpassError(error.code, error.message, {
+    throw new VitpassError(error.code, printable(error.message), {
       where: source.name,
       remedy: remedy ?? 'export the model again',
       cause: error,
-      ...(node === undefined ? {} : { node }),
+      ...(node === undefined ? {} : { node: printable(node) }),
     })
   }
 }

@@ -72,27 +72,44 @@ function modelProto(model: Model, relocate: Relocate): ModelProto {
 
 /** The entries as read, with their order and their name for ai.onnx, brought up to date. */
 function mergeOpsets(opsets: ReadonlyMap<string, number>, before: readonly OperatorSetIdProto[]): OperatorSetIdProto[] {
-  const known = new Set(before.map(opsetDomain))
-  const kept = before.flatMap((entry) => {
-    const version = opsets.get(opsetDomain(entry))
-    if (version === undefined) return []
-    return [Number(entry.version ?? 0n) === version ? entry : derive(entry, { version: BigInt(version) })]
+  return merge(opsets, before, opsetDomain, (entry) => Number(entry.version ?? 0n), {
+    change: (entry, version) => derive(entry, { version: BigInt(version) }),
+    add: (domain, version) => ({ domain, version: BigInt(version) }),
   })
-  const added = [...opsets].filter(([domain]) => !known.has(domain))
-  return [...kept, ...added.map(([domain, version]) => ({ domain, version: BigInt(version) }))]
 }
 
 function mergeMetadata(
   metadata: ReadonlyMap<string, string>,
   before: readonly StringStringEntryProto[],
 ): StringStringEntryProto[] {
-  const known = new Set(before.map((entry) => entry.key ?? ''))
+  return merge(
+    metadata,
+    before,
+    (entry) => entry.key ?? '',
+    (entry) => entry.value ?? '',
+    {
+      change: (entry, value) => derive(entry, { value }),
+      add: (key, value) => ({ key, value }),
+    },
+  )
+}
+
+/** Entries of a map that have not changed stay, those of keys that are gone go, and new ones come last. */
+function merge<Entry, T>(
+  map: ReadonlyMap<string, T>,
+  before: readonly Entry[],
+  keyOf: (entry: Entry) => string,
+  valueIn: (entry: Entry) => T,
+  make: { readonly change: (entry: Entry, value: T) => Entry; readonly add: (key: string, value: T) => Entry },
+): Entry[] {
+  // Where a key came twice the last entry was taken.
+  const read = new Map(before.map((entry) => [keyOf(entry), valueIn(entry)]))
   const kept = before.flatMap((entry) => {
-    const value = metadata.get(entry.key ?? '')
+    const value = map.get(keyOf(entry))
     if (value === undefined) return []
-    return [(entry.value ?? '') === value ? entry : derive(entry, { value })]
+    return [value === read.get(keyOf(entry)) ? entry : make.change(entry, value)]
   })
-  return [...kept, ...[...metadata].filter(([key]) => !known.has(key)).map(([key, value]) => ({ key, value }))]
+  return [...kept, ...[...map].filter(([key]) => !read.has(key)).map(([key, value]) => make.add(key, value))]
 }
 
 function functionProto(each: ModelFunction, relocate: Relocate): FunctionProto {

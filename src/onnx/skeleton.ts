@@ -21,7 +21,8 @@ const MAX_DEPTH = 90
 export function readSkeleton(source: ByteSource): Skeleton {
   const reader = new SkeletonReader(source)
   reader.message('ModelProto', source.size, 0)
-  return { bytes: reader.out.bytes(), payloads: reader.payloads }
+  // A copy of its own size: texts and unknown fields of the model are views of it.
+  return { bytes: reader.out.bytes().slice(), payloads: reader.payloads }
 }
 
 interface Elements {

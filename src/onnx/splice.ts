@@ -15,7 +15,7 @@ export function pieceLength(pieces: readonly Piece[]): number {
   return pieces.reduce((sum, piece) => sum + piece.length, 0)
 }
 
-/** A message's new pieces; null where it has no payload in it and stays as it is. */
+/** A message's pieces and their length; not `changed` where it has no payload in it. */
 type Spliced = { readonly pieces: Piece[]; readonly length: number; readonly changed: boolean }
 
 class Splicer {

@@ -107,7 +107,7 @@ export class Cursor {
   }
 
   private overrun(stop: number, end: number): VitpassError {
-    if (stop > this.source.size) return outside(this.source, this.pos, stop - this.pos)
+    if (end === this.source.size) return outside(this.source, this.pos, stop - this.pos)
     return malformed(this.source, this.pos, `a field ends at byte ${stop}, beyond its message, which ends at ${end},`)
   }
 

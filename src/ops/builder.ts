@@ -204,11 +204,18 @@ export class Builder extends OperatorBuilder {
     return this.call('Split', { input, split, axis, num_outputs: parts }, options, outputs)
   }
 
+  /** Where. Bools are picked by And and Or: ONNX Runtime has no CPU kernel for them in any opset. */
+  override where(condition: Value, x: Operand, y: Operand, options: Naming = {}): Value {
+    if (this.sharedType([x, y]) !== 'bool') return super.where(condition, x, y, options)
+    const yes = typeof x === 'number' ? this.bool(x !== 0) : x
+    const no = typeof y === 'number' ? this.bool(y !== 0) : y
+    return this.or(this.and(condition, yes), this.and(this.not(condition), no), options)
+  }
+
   /** Makes an int64 constant of the numbers where there is nothing else, so that their type is known. */
   private unlessNumbers(operands: readonly Operand[]): readonly Operand[] {
-    return operands.some((operand) => operand instanceof Value)
-      ? operands
-      : operands.map((operand) => this.int64(operand as number))
+    if (operands.some((operand) => operand instanceof Value)) return operands
+    return operands.map((operand) => (typeof operand === 'number' ? this.int64(operand) : operand))
   }
 
   private sharedType(operands: readonly Operand[]): DType | undefined {

@@ -91,8 +91,7 @@ export class Emitter {
   like(number: number, other: Value): Value {
     const dtype = this.dtypeOf(other)
     if (dtype !== undefined) return this.constant(numberTensor(dtype, [], [number]))
-    const [cast] = this.call('CastLike', { input: this.float(number), target_type: other }, {})
-    return cast as Value
+    return this.one('CastLike', { input: this.float(number), target_type: other }, {})
   }
 
   /**
@@ -112,6 +111,21 @@ export class Emitter {
       base: this.base(op, options),
       before: this.options.before ?? null,
     })
+  }
+
+  /** `call` for an operator with one output, or of which only the first is wanted. */
+  protected one(op: string, args: Arguments, options: Naming): Value {
+    const [output] = this.call(op, args, options)
+    if (output === undefined) throw new VitpassError('INTERNAL', `${op} was made without an output`)
+    return output
+  }
+
+  /** `call` for an operator with two outputs. */
+  protected pair(op: string, args: Arguments, options: Naming): [Value, Value] {
+    const [first, second] = this.call(op, args, options, 2)
+    if (first === undefined || second === undefined)
+      throw new VitpassError('INTERNAL', `${op} was made with one output`)
+    return [first, second]
   }
 
   private base(op: string, options: Naming): string {
@@ -144,7 +158,6 @@ export class Emitter {
     }
     const first = bound.get(formal.type)
     const expected = first === undefined ? undefined : this.dtypeOf(first)
-    // A variadic input may be heterogeneous only in operators that no builder makes.
     if (dtype !== undefined && expected !== undefined && dtype !== expected) {
       const message = `${schema.op} needs one type: ${first?.name} is ${expected}, ${value.name} is ${dtype}`
       throw new VitpassError('INTERNAL', message)

@@ -1,8 +1,8 @@
 import { shapeSummary } from '../analysis/describe.ts'
-import { type Facts, listOf } from '../analysis/facts.ts'
+import type { Facts } from '../analysis/facts.ts'
 import { learn, tensorFact } from '../analysis/infer.ts'
 import { VitpassError } from '../errors.ts'
-import { layoutKey } from '../ir/dim.ts'
+import { type Dim, layoutKey } from '../ir/dim.ts'
 import { isFloat } from '../ir/dtype.ts'
 import { removeDeadNodes, removeUnusedInitializers } from '../ir/edit.ts'
 import type { Graph } from '../ir/graph.ts'
@@ -18,8 +18,6 @@ export interface RuleContext {
   readonly graph: Graph
   readonly opset: number
   readonly facts: Facts
-  /** Facts of a second trace, at other sizes, where the model has no size baked in. */
-  readonly others: readonly Facts[]
 }
 
 /** A change that a rule proposes: read `next` where `old` was read. */
@@ -101,13 +99,12 @@ function applyPatch(patch: Patch, rule: string, context: RuleContext, builder: B
   graph.replaceUses(old, next, own)
 }
 
-/** True where every element is `wanted` at every size that was traced. */
-export function isEverywhere(value: Value | null, wanted: (n: number) => boolean, context: RuleContext): boolean {
-  return [context.facts, ...context.others].every((facts) => {
-    const contents = facts.contents(value)
-    if (contents === null) return value?.tensor != null && isConstantEverywhere(value.tensor, wanted)
-    return contents.kind === 'fill' ? wanted(contents.value.n) : listOf(contents).every((item) => wanted(item.n))
-  })
+/** True where every element is a number, whatever the image's size, and `wanted`. */
+export function isEverywhere(value: Value | null, wanted: (n: number) => boolean, { facts }: RuleContext): boolean {
+  const contents = facts.contents(value)
+  if (contents === null) return value?.tensor != null && isConstantEverywhere(value.tensor, wanted)
+  const holds = (item: Dim) => item.atoms.every((atom) => atom.kind === 'int') && wanted(item.n)
+  return contents.kind === 'fill' ? holds(contents.value) : contents.items.every(holds)
 }
 
 /** Elements of a stored mask at most: 2048 by 2048 tokens. */

@@ -40,7 +40,7 @@ export interface FreeingPlan {
  * over a baked batch keeps one slice and is expanded.
  */
 export function planFreeing(graph: Graph, trace: Trace, sizes: SizeEmitter): FreeingPlan {
-  const live = dependents(graph, trace.patch.pixels)
+  const live = dependents(graph, ...trace.inputs)
   const isLive = (node: Node) => node.outputs.some((value) => value !== null && live.has(value))
   const edits: Freeing[] = []
   const stuck: Baked[] = []

@@ -62,10 +62,15 @@ export class Validity {
       Validity.check(model, wanted)
       return new Validity(model.graph, builder, trace, { rows, cols, grid })
     }
-    const options = wanted ?? DEFAULT_VALIDITY
+    const options = wanted ?? (readProvenance(model).validity as ValidityOptions | undefined) ?? DEFAULT_VALIDITY
     const built = new Validity(model.graph, builder, trace, buildGrid(model, trace, builder, options))
-    writeProvenance(model, { validity: { ...options } })
+    Validity.plan(model, options)
     return built
+  }
+
+  /** Notes the options for passes to come, where nothing has to be built yet. */
+  static plan(model: Model, options: ValidityOptions): void {
+    writeProvenance(model, { validity: { ...options } })
   }
 
   /** @throws VitpassError PASS_REFUSED when a validity exists that was built with other options */
@@ -272,16 +277,7 @@ function lastWith(content: Value, axis: 1 | 2, index: Value, builder: Builder): 
 
 /** Whole patches in each image's size, at most those of the padded grid; none at all where either length has none. */
 function fromSizes(model: Model, trace: Trace, builder: Builder): { rows: Value; cols: Value } {
-  const { graph } = model
-  if (graph.inputs.some((input) => input.name === SIZES_INPUT)) {
-    throw new VitpassError('PASS_REFUSED', `the model already has an input named ${SIZES_INPUT}`, {
-      remedy: 'rename that input, or use mask.source=pixels',
-    })
-  }
-  const batch = trace.patch.pixels.declaredDims?.[0] ?? 'batch'
-  const input = new Value(graph.freshName(SIZES_INPUT))
-  input.type = { kind: 'tensor', dtype: 'int64', dims: [batch, 2] }
-  graph.addInput(input)
+  const input = sizesInput(model, trace)
   const whole = (axis: number, patch: number, limit: Value): Value => {
     const pixels = builder.gather(input, builder.int64(axis), { axis: 1 })
     const patches = builder.div(pixels, builder.int64([patch]))
@@ -296,4 +292,21 @@ function fromSizes(model: Model, trace: Trace, builder: Builder): { rows: Value;
     { to: 'int64' },
   )
   return { rows: builder.mul(rows, both), cols: builder.mul(cols, both) }
+}
+
+/** The input that `source: 'sizes'` asks for, added where it is not there yet. */
+function sizesInput(model: Model, trace: Trace): Value {
+  const { graph } = model
+  const present = graph.inputs.find((input) => input.name === SIZES_INPUT)
+  if (present !== undefined) {
+    const { dtype, declaredDims } = present
+    if (dtype === 'int64' && declaredDims?.length === 2 && readProvenance(model).validity !== undefined) return present
+    throw new VitpassError('PASS_REFUSED', `the model already has an input named ${SIZES_INPUT}`, {
+      remedy: 'rename that input, or use mask.source=pixels',
+    })
+  }
+  const input = new Value(graph.freshName(SIZES_INPUT))
+  input.type = { kind: 'tensor', dtype: 'int64', dims: [trace.patch.pixels.declaredDims?.[0] ?? 'batch', 2] }
+  graph.addInput(input)
+  return input
 }

@@ -72,6 +72,16 @@ describe('a wrong command line', () => {
   })
 })
 
+describe('an error', () => {
+  it('shows its stack only with VITPASS_DEBUG=1', () => {
+    const args = ['run', 'missing.onnx', '-p', 'mask', '--dry-run']
+    expect(vitpass(args).stderr).toMatch(/^vitpass: missing\.onnx: [^\n]+\n$/)
+    expect(vitpass(args, { env: { VITPASS_DEBUG: '1' } }).stderr).toMatch(
+      /^vitpass: missing\.onnx: .+\n(.|\n)+ at .+:\d+:\d+/,
+    )
+  })
+})
+
 describe('help', () => {
   it('lists the commands', () => {
     const { code, stdout, stderr } = vitpass(['--help'])

@@ -324,6 +324,18 @@ describe('changes', () => {
     expect(serializeModel(again)).toEqual(serializeModel(parsed))
   })
 
+  it('of one opset or entry leave the others alone, doubled ones too', () => {
+    const entry = (value: string): Bytes => message(14, text(1, 'k'), text(2, value))
+    const parsed = parseModel(modelOf([entry('1'), entry('2'), message(14, text(1, 'gone'))], relu, ...io))
+    expect(parsed.metadata.get('k')).toBe('2')
+    parsed.metadata.delete('gone')
+    parsed.setMetadata('new', 'n')
+    const seen = (): unknown => seenByOnnxProto(serializeModel(parsed))
+    expect(seen()).toMatchObject({ metadataProps: [{ value: '1' }, { value: '2' }, { key: 'new', value: 'n' }] })
+    parsed.setMetadata('k', '3')
+    expect(seen()).toMatchObject({ metadataProps: [{ value: '3' }, { value: '3' }, { value: 'n' }] })
+  })
+
   it('are seen in functions too', () => {
     const called = message(
       25,

@@ -3,6 +3,7 @@ import { VitpassError } from '../../src/errors.ts'
 import { attr } from '../../src/ir/attribute.ts'
 import { readFloats, readInts } from '../../src/ir/tensor-data.ts'
 import { Value } from '../../src/ir/value.ts'
+import { Builder } from '../../src/ops/builder.ts'
 import { bool, float, int64, newGraph } from './run-graph.ts'
 
 const X = float([2, 3], [1, 2, 3, 4, 5, 6])
@@ -223,7 +224,7 @@ describe('constants', () => {
     const one = b.int64(1)
     expect(b.int64(1)).toBe(one)
     expect(b.with({ scope: 'other' }).int64(1)).toBe(one)
-    expect(newGraphBuilder(graph).int64(1)).toBe(one)
+    expect(new Builder(graph, 17).int64(1)).toBe(one)
     expect([b.int64([1]), b.float(1)]).not.toContain(one)
     b.reshape(x, [1])
     expect(graph.initializers.length).toBe(3)
@@ -237,7 +238,7 @@ describe('constants', () => {
     expect(again).not.toBe(gone)
     graph.addInput(again)
     expect(b.int64(1)).not.toBe(again)
-    expect(newGraphBuilder(graph).int64(1)).not.toBe(again)
+    expect(new Builder(graph, 17).int64(1)).not.toBe(again)
   })
 
   it('of numbers beside a value have its type', () => {
@@ -251,10 +252,6 @@ describe('constants', () => {
     expect(scale === undefined || scale === null ? [] : [...readFloats(scale)]).toEqual([0.0999755859375])
   })
 })
-
-function newGraphBuilder(graph: ReturnType<typeof newGraph>['graph']) {
-  return new (newGraph(17, []).b.constructor as new (...args: unknown[]) => ReturnType<typeof newGraph>['b'])(graph, 17)
-}
 
 describe('types', () => {
   it('flow through nodes that the builder did not make', () => {

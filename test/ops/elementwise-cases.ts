@@ -182,6 +182,13 @@ export const elementwiseCases: readonly Case[] = [
   { op: 'Where', inputs: [P, N, M], build: (b, p, n, m) => b.where(p, n, m), expected: [int64([4], [7, -7, 5, 3])] },
   {
     op: 'Where',
+    what: 'bool',
+    inputs: [P, Q],
+    build: (b, p, q) => [b.where(p, q, b.not(q)), b.where(p, q, 1)],
+    expected: [bool([4], [1, 0, 0, 1]), bool([4], [1, 0, 1, 1])],
+  },
+  {
+    op: 'Where',
     what: 'with a number',
     inputs: [P, POSITIVE],
     build: (b, p, x) => b.where(p, x, -1),

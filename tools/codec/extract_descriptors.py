@@ -1,4 +1,4 @@
-"""Writes the message and field facts of the ONNX format to onnx-descriptors.json, which generate.ts reads.
+"""Writes the message and field facts of the ONNX format to onnx-descriptors.generated.json, which generate.ts reads.
 
 Names, numbers, labels and types only; no documentation text. One message a line, so that a new onnx release shows as
 changed lines.
@@ -16,7 +16,7 @@ from google.protobuf import descriptor_pb2
 from onnx import onnx_ml_pb2
 
 PINNED = "1.23.2"
-TARGET = Path(__file__).with_name("onnx-descriptors.json")
+TARGET = Path(__file__).with_name("onnx-descriptors.generated.json")
 FIELD = descriptor_pb2.FieldDescriptorProto
 SCALARS = {
     FIELD.TYPE_DOUBLE: "double",

@@ -1,5 +1,5 @@
 /**
- * Writes src/onnx/generated/: the codec that protobufjs makes from onnx-descriptors.json, its message types, and the
+ * Writes src/onnx/generated/: the codec that protobufjs makes from onnx-descriptors.generated.json, its message types, and the
  * table of where tensors stand. `--check` compares instead of writing.
  *
  *     npx tsx tools/codec/generate.ts [--check]
@@ -137,7 +137,7 @@ function tensorPaths(messages: ReadonlyMap<string, readonly FieldFacts[]>): stri
   return out.join('')
 }
 
-const descriptors: Descriptors = JSON.parse(readFileSync(new URL('onnx-descriptors.json', HERE), 'utf8'))
+const descriptors: Descriptors = JSON.parse(readFileSync(new URL('onnx-descriptors.generated.json', HERE), 'utf8'))
 const messages = schema(descriptors)
 const files = {
   'codec.ts': await codec(protoSource(messages)),

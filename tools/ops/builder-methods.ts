@@ -1,4 +1,4 @@
-import { type ClassDeclaration, type Project, Scope, type SourceFile } from 'ts-morph'
+import type { ClassDeclaration, Project, SourceFile } from 'ts-morph'
 import { type Formal, livingVersions, type OperatorFacts, type SchemaFile } from './facts.ts'
 import { FORMER_NAMES, OLDEST_OPSET, type Recipe } from './operators.ts'
 
@@ -103,10 +103,14 @@ function addMethod(
     ...operands.map((o) => entry(o, o.name, recipe)),
     ...options.map((o) => entry(o, `options.${o.name}`, recipe)),
   ]
-  const call = `this.call('${op}', ${record(args)}, options${many ? ', options.outputs' : recipe.outputs === 2 ? ', 2' : ''})`
+  const [maker, result] = many
+    ? ['call', 'Value[]']
+    : recipe.outputs === 2
+      ? ['pair', '[Value, Value]']
+      : ['one', 'Value']
+  const call = `this.${maker}('${op}', ${record(args)}, options${many ? ', options.outputs' : ''})`
   built.addMethod({
     name: op.charAt(0).toLowerCase() + op.slice(1),
-    scope: Scope.Public,
     docs: [describe(op, versions)],
     parameters: [
       ...operands.map(({ name, type }) => ({ name, type })),
@@ -116,10 +120,8 @@ function addMethod(
         ...(required ? {} : { initializer: '{}' }),
       },
     ],
-    returnType: many ? 'Value[]' : recipe.outputs === 2 ? '[Value, Value]' : 'Value',
-    statements: [
-      many ? `return ${call}` : `return ${call}${recipe.outputs === 2 ? ' as [Value, Value]' : '[0] as Value'}`,
-    ],
+    returnType: result,
+    statements: [`return ${call}`],
   })
 }
 

@@ -229,73 +229,73 @@ export interface UnsqueezeOptions extends Naming {
  */
 export class OperatorBuilder extends Emitter {
   /** Abs. */
-  public abs(x: Value, options: Naming = {}): Value {
-    return this.call('Abs', { X: x }, options)[0] as Value
+  abs(x: Value, options: Naming = {}): Value {
+    return this.one('Abs', { X: x }, options)
   }
 
   /** Add. */
-  public add(a: Operand, b: Operand, options: Naming = {}): Value {
-    return this.call('Add', { A: a, B: b }, options)[0] as Value
+  add(a: Operand, b: Operand, options: Naming = {}): Value {
+    return this.one('Add', { A: a, B: b }, options)
   }
 
   /** And. */
-  public and(a: Value, b: Value, options: Naming = {}): Value {
-    return this.call('And', { A: a, B: b }, options)[0] as Value
+  and(a: Value, b: Value, options: Naming = {}): Value {
+    return this.one('And', { A: a, B: b }, options)
   }
 
   /** ArgMax. From 12: select_last_index. */
-  public argMax(data: Value, options: ArgMaxOptions = {}): Value {
-    return this.call('ArgMax', {
+  argMax(data: Value, options: ArgMaxOptions = {}): Value {
+    return this.one('ArgMax', {
       data,
       axis: options.axis,
       keepdims: options.keepdims,
       select_last_index: options.select_last_index,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** Cast. From 19: saturate. From 24: round_mode. */
-  public cast(input: Value, options: CastOptions): Value {
-    return this.call('Cast', {
+  cast(input: Value, options: CastOptions): Value {
+    return this.one('Cast', {
       input,
       to: options.to,
       saturate: options.saturate,
       round_mode: options.round_mode,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** CastLike, from opset 15. From 19: saturate. From 24: round_mode. */
-  public castLike(input: Value, target_type: Value, options: CastLikeOptions = {}): Value {
-    return this.call('CastLike', {
+  castLike(input: Value, target_type: Value, options: CastLikeOptions = {}): Value {
+    return this.one('CastLike', {
       input,
       target_type,
       saturate: options.saturate,
       round_mode: options.round_mode,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** Ceil. */
-  public ceil(x: Value, options: Naming = {}): Value {
-    return this.call('Ceil', { X: x }, options)[0] as Value
+  ceil(x: Value, options: Naming = {}): Value {
+    return this.one('Ceil', { X: x }, options)
   }
 
   /** Clip. From 11 an input: min, max. */
-  public clip(input: Value, options: ClipOptions = {}): Value {
-    return this.call('Clip', { input, min: options.min, max: options.max }, options)[0] as Value
+  clip(input: Value, options: ClipOptions = {}): Value {
+    return this.one('Clip', { input, min: options.min, max: options.max }, options)
   }
 
   /** Concat. */
-  public concat(inputs: readonly Value[], options: ConcatOptions): Value {
-    return this.call('Concat', { inputs, axis: options.axis }, options)[0] as Value
+  concat(inputs: readonly Value[], options: ConcatOptions): Value {
+    return this.one('Concat', { inputs, axis: options.axis }, options)
   }
 
   /** ConstantOfShape. */
-  public constantOfShape(shape: List, options: ConstantOfShapeOptions = {}): Value {
-    return this.call('ConstantOfShape', { input: shape, value: options.value }, options)[0] as Value
+  constantOfShape(shape: List, options: ConstantOfShapeOptions = {}): Value {
+    return this.one('ConstantOfShape', { input: shape, value: options.value }, options)
   }
 
   /** Conv. */
-  public conv(x: Value, w: Value, options: ConvOptions = {}): Value {
-    return this.call('Conv', {
+  conv(x: Value, w: Value, options: ConvOptions = {}): Value {
+    return this.one('Conv', {
       X: x,
       W: w,
       B: options.bias,
@@ -305,82 +305,82 @@ export class OperatorBuilder extends Emitter {
       kernel_shape: options.kernel_shape,
       pads: options.pads,
       strides: options.strides,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** Cos. */
-  public cos(input: Value, options: Naming = {}): Value {
-    return this.call('Cos', { input }, options)[0] as Value
+  cos(input: Value, options: Naming = {}): Value {
+    return this.one('Cos', { input }, options)
   }
 
   /** CumSum, from opset 11. */
-  public cumSum(x: Value, options: CumSumOptions): Value {
-    return this.call('CumSum', {
+  cumSum(x: Value, options: CumSumOptions): Value {
+    return this.one('CumSum', {
       x,
       axis: options.axis,
       exclusive: options.exclusive,
       reverse: options.reverse,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** Div. */
-  public div(a: Operand, b: Operand, options: Naming = {}): Value {
-    return this.call('Div', { A: a, B: b }, options)[0] as Value
+  div(a: Operand, b: Operand, options: Naming = {}): Value {
+    return this.one('Div', { A: a, B: b }, options)
   }
 
   /** Equal. */
-  public equal(a: Operand, b: Operand, options: Naming = {}): Value {
-    return this.call('Equal', { A: a, B: b }, options)[0] as Value
+  equal(a: Operand, b: Operand, options: Naming = {}): Value {
+    return this.one('Equal', { A: a, B: b }, options)
   }
 
   /** Erf. */
-  public erf(input: Value, options: Naming = {}): Value {
-    return this.call('Erf', { input }, options)[0] as Value
+  erf(input: Value, options: Naming = {}): Value {
+    return this.one('Erf', { input }, options)
   }
 
   /** Exp. */
-  public exp(input: Value, options: Naming = {}): Value {
-    return this.call('Exp', { input }, options)[0] as Value
+  exp(input: Value, options: Naming = {}): Value {
+    return this.one('Exp', { input }, options)
   }
 
   /** Expand. */
-  public expand(input: Value, shape: List, options: Naming = {}): Value {
-    return this.call('Expand', { input, shape }, options)[0] as Value
+  expand(input: Value, shape: List, options: Naming = {}): Value {
+    return this.one('Expand', { input, shape }, options)
   }
 
   /** Flatten. */
-  public flatten(input: Value, options: FlattenOptions = {}): Value {
-    return this.call('Flatten', { input, axis: options.axis }, options)[0] as Value
+  flatten(input: Value, options: FlattenOptions = {}): Value {
+    return this.one('Flatten', { input, axis: options.axis }, options)
   }
 
   /** Floor. */
-  public floor(x: Value, options: Naming = {}): Value {
-    return this.call('Floor', { X: x }, options)[0] as Value
+  floor(x: Value, options: Naming = {}): Value {
+    return this.one('Floor', { X: x }, options)
   }
 
   /** Gather. */
-  public gather(data: Value, indices: Indices, options: GatherOptions = {}): Value {
-    return this.call('Gather', { data, indices, axis: options.axis }, options)[0] as Value
+  gather(data: Value, indices: Indices, options: GatherOptions = {}): Value {
+    return this.one('Gather', { data, indices, axis: options.axis }, options)
   }
 
   /** GatherElements, from opset 11. */
-  public gatherElements(data: Value, indices: Value, options: GatherElementsOptions = {}): Value {
-    return this.call('GatherElements', { data, indices, axis: options.axis }, options)[0] as Value
+  gatherElements(data: Value, indices: Value, options: GatherElementsOptions = {}): Value {
+    return this.one('GatherElements', { data, indices, axis: options.axis }, options)
   }
 
   /** GatherND, from opset 11. From 12: batch_dims. */
-  public gatherND(data: Value, indices: Value, options: GatherNDOptions = {}): Value {
-    return this.call('GatherND', { data, indices, batch_dims: options.batch_dims }, options)[0] as Value
+  gatherND(data: Value, indices: Value, options: GatherNDOptions = {}): Value {
+    return this.one('GatherND', { data, indices, batch_dims: options.batch_dims }, options)
   }
 
   /** Gelu, from opset 20. */
-  public gelu(x: Value, options: GeluOptions = {}): Value {
-    return this.call('Gelu', { X: x, approximate: options.approximate }, options)[0] as Value
+  gelu(x: Value, options: GeluOptions = {}): Value {
+    return this.one('Gelu', { X: x, approximate: options.approximate }, options)
   }
 
   /** Gemm. */
-  public gemm(a: Value, b: Value, options: GemmOptions = {}): Value {
-    return this.call('Gemm', {
+  gemm(a: Value, b: Value, options: GemmOptions = {}): Value {
+    return this.one('Gemm', {
       A: a,
       B: b,
       C: options.c,
@@ -388,78 +388,78 @@ export class OperatorBuilder extends Emitter {
       beta: options.beta,
       transA: options.transA,
       transB: options.transB,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** Greater. */
-  public greater(a: Operand, b: Operand, options: Naming = {}): Value {
-    return this.call('Greater', { A: a, B: b }, options)[0] as Value
+  greater(a: Operand, b: Operand, options: Naming = {}): Value {
+    return this.one('Greater', { A: a, B: b }, options)
   }
 
   /** GreaterOrEqual, from opset 12. */
-  public greaterOrEqual(a: Operand, b: Operand, options: Naming = {}): Value {
-    return this.call('GreaterOrEqual', { A: a, B: b }, options)[0] as Value
+  greaterOrEqual(a: Operand, b: Operand, options: Naming = {}): Value {
+    return this.one('GreaterOrEqual', { A: a, B: b }, options)
   }
 
   /** Identity. */
-  public identity(input: Value, options: Naming = {}): Value {
-    return this.call('Identity', { input }, options)[0] as Value
+  identity(input: Value, options: Naming = {}): Value {
+    return this.one('Identity', { input }, options)
   }
 
   /** IsInf, from opset 10. */
-  public isInf(x: Value, options: IsInfOptions = {}): Value {
-    return this.call('IsInf', {
+  isInf(x: Value, options: IsInfOptions = {}): Value {
+    return this.one('IsInf', {
       X: x,
       detect_negative: options.detect_negative,
       detect_positive: options.detect_positive,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** IsNaN. */
-  public isNaN(x: Value, options: Naming = {}): Value {
-    return this.call('IsNaN', { X: x }, options)[0] as Value
+  isNaN(x: Value, options: Naming = {}): Value {
+    return this.one('IsNaN', { X: x }, options)
   }
 
   /** LayerNormalization, from opset 17. */
-  public layerNormalization(x: Value, scale: Value, options: LayerNormalizationOptions = {}): Value {
-    return this.call('LayerNormalization', {
+  layerNormalization(x: Value, scale: Value, options: LayerNormalizationOptions = {}): Value {
+    return this.one('LayerNormalization', {
       X: x,
       Scale: scale,
       B: options.bias,
       axis: options.axis,
       epsilon: options.epsilon,
       stash_type: options.stash_type,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** Less. */
-  public less(a: Operand, b: Operand, options: Naming = {}): Value {
-    return this.call('Less', { A: a, B: b }, options)[0] as Value
+  less(a: Operand, b: Operand, options: Naming = {}): Value {
+    return this.one('Less', { A: a, B: b }, options)
   }
 
   /** LessOrEqual, from opset 12. */
-  public lessOrEqual(a: Operand, b: Operand, options: Naming = {}): Value {
-    return this.call('LessOrEqual', { A: a, B: b }, options)[0] as Value
+  lessOrEqual(a: Operand, b: Operand, options: Naming = {}): Value {
+    return this.one('LessOrEqual', { A: a, B: b }, options)
   }
 
   /** Log. */
-  public log(input: Value, options: Naming = {}): Value {
-    return this.call('Log', { input }, options)[0] as Value
+  log(input: Value, options: Naming = {}): Value {
+    return this.one('Log', { input }, options)
   }
 
   /** MatMul. */
-  public matMul(a: Value, b: Value, options: Naming = {}): Value {
-    return this.call('MatMul', { A: a, B: b }, options)[0] as Value
+  matMul(a: Value, b: Value, options: Naming = {}): Value {
+    return this.one('MatMul', { A: a, B: b }, options)
   }
 
   /** Max. */
-  public max(values: readonly Operand[], options: Naming = {}): Value {
-    return this.call('Max', { data_0: values }, options)[0] as Value
+  max(values: readonly Operand[], options: Naming = {}): Value {
+    return this.one('Max', { data_0: values }, options)
   }
 
   /** MaxPool. From 10: ceil_mode, dilations. */
-  public maxPool(x: Value, options: MaxPoolOptions): Value {
-    return this.call('MaxPool', {
+  maxPool(x: Value, options: MaxPoolOptions): Value {
+    return this.one('MaxPool', {
       X: x,
       auto_pad: options.auto_pad,
       kernel_shape: options.kernel_shape,
@@ -468,143 +468,143 @@ export class OperatorBuilder extends Emitter {
       strides: options.strides,
       ceil_mode: options.ceil_mode,
       dilations: options.dilations,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** Min. */
-  public min(values: readonly Operand[], options: Naming = {}): Value {
-    return this.call('Min', { data_0: values }, options)[0] as Value
+  min(values: readonly Operand[], options: Naming = {}): Value {
+    return this.one('Min', { data_0: values }, options)
   }
 
   /** Mod, from opset 10. */
-  public mod(a: Operand, b: Operand, options: ModOptions = {}): Value {
-    return this.call('Mod', { A: a, B: b, fmod: options.fmod }, options)[0] as Value
+  mod(a: Operand, b: Operand, options: ModOptions = {}): Value {
+    return this.one('Mod', { A: a, B: b, fmod: options.fmod }, options)
   }
 
   /** Mul. */
-  public mul(a: Operand, b: Operand, options: Naming = {}): Value {
-    return this.call('Mul', { A: a, B: b }, options)[0] as Value
+  mul(a: Operand, b: Operand, options: Naming = {}): Value {
+    return this.one('Mul', { A: a, B: b }, options)
   }
 
   /** Neg. */
-  public neg(x: Value, options: Naming = {}): Value {
-    return this.call('Neg', { X: x }, options)[0] as Value
+  neg(x: Value, options: Naming = {}): Value {
+    return this.one('Neg', { X: x }, options)
   }
 
   /** NonZero. */
-  public nonZero(x: Value, options: Naming = {}): Value {
-    return this.call('NonZero', { X: x }, options)[0] as Value
+  nonZero(x: Value, options: Naming = {}): Value {
+    return this.one('NonZero', { X: x }, options)
   }
 
   /** Not. */
-  public not(x: Value, options: Naming = {}): Value {
-    return this.call('Not', { X: x }, options)[0] as Value
+  not(x: Value, options: Naming = {}): Value {
+    return this.one('Not', { X: x }, options)
   }
 
   /** Or. */
-  public or(a: Value, b: Value, options: Naming = {}): Value {
-    return this.call('Or', { A: a, B: b }, options)[0] as Value
+  or(a: Value, b: Value, options: Naming = {}): Value {
+    return this.one('Or', { A: a, B: b }, options)
   }
 
   /** Pad. From 11 an input: pads. From 11: constant_value. From 18: axes. */
-  public pad(data: Value, options: PadOptions): Value {
-    return this.call('Pad', {
+  pad(data: Value, options: PadOptions): Value {
+    return this.one('Pad', {
       data,
       pads: options.pads,
       constant_value: options.constant_value,
       axes: options.axes,
       mode: options.mode,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** Pow. */
-  public pow(x: Operand, y: Operand, options: Naming = {}): Value {
-    return this.call('Pow', { X: x, Y: y }, options)[0] as Value
+  pow(x: Operand, y: Operand, options: Naming = {}): Value {
+    return this.one('Pow', { X: x, Y: y }, options)
   }
 
   /** Range, from opset 11. From 27: stash_type. */
-  public range(start: Operand, limit: Operand, delta: Operand, options: RangeOptions = {}): Value {
-    return this.call('Range', { start, limit, delta, stash_type: options.stash_type }, options)[0] as Value
+  range(start: Operand, limit: Operand, delta: Operand, options: RangeOptions = {}): Value {
+    return this.one('Range', { start, limit, delta, stash_type: options.stash_type }, options)
   }
 
   /** Reciprocal. */
-  public reciprocal(x: Value, options: Naming = {}): Value {
-    return this.call('Reciprocal', { X: x }, options)[0] as Value
+  reciprocal(x: Value, options: Naming = {}): Value {
+    return this.one('Reciprocal', { X: x }, options)
   }
 
   /** ReduceL2. From 18 an input: axes. From 18: noop_with_empty_axes. */
-  public reduceL2(data: Value, options: ReduceL2Options = {}): Value {
-    return this.call('ReduceL2', {
+  reduceL2(data: Value, options: ReduceL2Options = {}): Value {
+    return this.one('ReduceL2', {
       data,
       axes: options.axes,
       keepdims: options.keepdims,
       noop_with_empty_axes: options.noop_with_empty_axes,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** ReduceMax. From 18 an input: axes. From 18: noop_with_empty_axes. */
-  public reduceMax(data: Value, options: ReduceMaxOptions = {}): Value {
-    return this.call('ReduceMax', {
+  reduceMax(data: Value, options: ReduceMaxOptions = {}): Value {
+    return this.one('ReduceMax', {
       data,
       axes: options.axes,
       keepdims: options.keepdims,
       noop_with_empty_axes: options.noop_with_empty_axes,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** ReduceMean. From 18 an input: axes. From 18: noop_with_empty_axes. */
-  public reduceMean(data: Value, options: ReduceMeanOptions = {}): Value {
-    return this.call('ReduceMean', {
+  reduceMean(data: Value, options: ReduceMeanOptions = {}): Value {
+    return this.one('ReduceMean', {
       data,
       axes: options.axes,
       keepdims: options.keepdims,
       noop_with_empty_axes: options.noop_with_empty_axes,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** ReduceMin. From 18 an input: axes. From 18: noop_with_empty_axes. */
-  public reduceMin(data: Value, options: ReduceMinOptions = {}): Value {
-    return this.call('ReduceMin', {
+  reduceMin(data: Value, options: ReduceMinOptions = {}): Value {
+    return this.one('ReduceMin', {
       data,
       axes: options.axes,
       keepdims: options.keepdims,
       noop_with_empty_axes: options.noop_with_empty_axes,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** ReduceProd. From 18 an input: axes. From 18: noop_with_empty_axes. */
-  public reduceProd(data: Value, options: ReduceProdOptions = {}): Value {
-    return this.call('ReduceProd', {
+  reduceProd(data: Value, options: ReduceProdOptions = {}): Value {
+    return this.one('ReduceProd', {
       data,
       axes: options.axes,
       keepdims: options.keepdims,
       noop_with_empty_axes: options.noop_with_empty_axes,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** ReduceSum. From 13 an input: axes. From 13: noop_with_empty_axes. */
-  public reduceSum(data: Value, options: ReduceSumOptions = {}): Value {
-    return this.call('ReduceSum', {
+  reduceSum(data: Value, options: ReduceSumOptions = {}): Value {
+    return this.one('ReduceSum', {
       data,
       axes: options.axes,
       keepdims: options.keepdims,
       noop_with_empty_axes: options.noop_with_empty_axes,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** Relu. */
-  public relu(x: Value, options: Naming = {}): Value {
-    return this.call('Relu', { X: x }, options)[0] as Value
+  relu(x: Value, options: Naming = {}): Value {
+    return this.one('Relu', { X: x }, options)
   }
 
   /** Reshape. From 14: allowzero. */
-  public reshape(data: Value, shape: List, options: ReshapeOptions = {}): Value {
-    return this.call('Reshape', { data, shape, allowzero: options.allowzero }, options)[0] as Value
+  reshape(data: Value, shape: List, options: ReshapeOptions = {}): Value {
+    return this.one('Reshape', { data, shape, allowzero: options.allowzero }, options)
   }
 
   /** Resize, from opset 10. From 11: coordinate_transformation_mode, cubic_coeff_a, exclude_outside, extrapolation_value, nearest_mode, roi, sizes. From 18: antialias, axes, keep_aspect_ratio_policy. */
-  public resize(x: Value, options: ResizeOptions = {}): Value {
-    return this.call('Resize', {
+  resize(x: Value, options: ResizeOptions = {}): Value {
+    return this.one('Resize', {
       X: x,
       roi: options.roi,
       scales: options.scales,
@@ -618,62 +618,62 @@ export class OperatorBuilder extends Emitter {
       antialias: options.antialias,
       axes: options.axes,
       keep_aspect_ratio_policy: options.keep_aspect_ratio_policy,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** Round, from opset 11. */
-  public round(x: Value, options: Naming = {}): Value {
-    return this.call('Round', { X: x }, options)[0] as Value
+  round(x: Value, options: Naming = {}): Value {
+    return this.one('Round', { X: x }, options)
   }
 
   /** ScatterND, from opset 11. From 16: reduction. */
-  public scatterND(data: Value, indices: Value, updates: Value, options: ScatterNDOptions = {}): Value {
-    return this.call('ScatterND', { data, indices, updates, reduction: options.reduction }, options)[0] as Value
+  scatterND(data: Value, indices: Value, updates: Value, options: ScatterNDOptions = {}): Value {
+    return this.one('ScatterND', { data, indices, updates, reduction: options.reduction }, options)
   }
 
   /** Shape. From 15: end, start. */
-  public shape(data: Value, options: ShapeOptions = {}): Value {
-    return this.call('Shape', { data, end: options.end, start: options.start }, options)[0] as Value
+  shape(data: Value, options: ShapeOptions = {}): Value {
+    return this.one('Shape', { data, end: options.end, start: options.start }, options)
   }
 
   /** Sigmoid. */
-  public sigmoid(x: Value, options: Naming = {}): Value {
-    return this.call('Sigmoid', { X: x }, options)[0] as Value
+  sigmoid(x: Value, options: Naming = {}): Value {
+    return this.one('Sigmoid', { X: x }, options)
   }
 
   /** Sign. */
-  public sign(input: Value, options: Naming = {}): Value {
-    return this.call('Sign', { input }, options)[0] as Value
+  sign(input: Value, options: Naming = {}): Value {
+    return this.one('Sign', { input }, options)
   }
 
   /** Sin. */
-  public sin(input: Value, options: Naming = {}): Value {
-    return this.call('Sin', { input }, options)[0] as Value
+  sin(input: Value, options: Naming = {}): Value {
+    return this.one('Sin', { input }, options)
   }
 
   /** Size. */
-  public size(data: Value, options: Naming = {}): Value {
-    return this.call('Size', { data }, options)[0] as Value
+  size(data: Value, options: Naming = {}): Value {
+    return this.one('Size', { data }, options)
   }
 
   /** Slice. From 10 an input: starts, ends, axes. From 10: steps. */
-  public slice(data: Value, options: SliceOptions): Value {
-    return this.call('Slice', {
+  slice(data: Value, options: SliceOptions): Value {
+    return this.one('Slice', {
       data,
       starts: options.starts,
       ends: options.ends,
       axes: options.axes,
       steps: options.steps,
-    }, options)[0] as Value
+    }, options)
   }
 
   /** Softmax. */
-  public softmax(input: Value, options: SoftmaxOptions = {}): Value {
-    return this.call('Softmax', { input, axis: options.axis }, options)[0] as Value
+  softmax(input: Value, options: SoftmaxOptions = {}): Value {
+    return this.one('Softmax', { input, axis: options.axis }, options)
   }
 
   /** Split. From 13 an input: split. From 18: num_outputs. */
-  public split(input: Value, options: SplitOptions = {}): Value[] {
+  split(input: Value, options: SplitOptions = {}): Value[] {
     return this.call('Split', {
       input,
       split: options.split,
@@ -683,63 +683,63 @@ export class OperatorBuilder extends Emitter {
   }
 
   /** Sqrt. */
-  public sqrt(x: Value, options: Naming = {}): Value {
-    return this.call('Sqrt', { X: x }, options)[0] as Value
+  sqrt(x: Value, options: Naming = {}): Value {
+    return this.one('Sqrt', { X: x }, options)
   }
 
   /** Squeeze. From 13 an input: axes. */
-  public squeeze(data: Value, options: SqueezeOptions = {}): Value {
-    return this.call('Squeeze', { data, axes: options.axes }, options)[0] as Value
+  squeeze(data: Value, options: SqueezeOptions = {}): Value {
+    return this.one('Squeeze', { data, axes: options.axes }, options)
   }
 
   /** Sub. */
-  public sub(a: Operand, b: Operand, options: Naming = {}): Value {
-    return this.call('Sub', { A: a, B: b }, options)[0] as Value
+  sub(a: Operand, b: Operand, options: Naming = {}): Value {
+    return this.one('Sub', { A: a, B: b }, options)
   }
 
   /** Tanh. */
-  public tanh(input: Value, options: Naming = {}): Value {
-    return this.call('Tanh', { input }, options)[0] as Value
+  tanh(input: Value, options: Naming = {}): Value {
+    return this.one('Tanh', { input }, options)
   }
 
   /** Tile. */
-  public tile(input: Value, repeats: List, options: Naming = {}): Value {
-    return this.call('Tile', { input, repeats }, options)[0] as Value
+  tile(input: Value, repeats: List, options: Naming = {}): Value {
+    return this.one('Tile', { input, repeats }, options)
   }
 
   /** TopK. From 10: K. From 11: largest, sorted. */
-  public topK(x: Value, options: TopKOptions): [Value, Value] {
-    return this.call('TopK', {
+  topK(x: Value, options: TopKOptions): [Value, Value] {
+    return this.pair('TopK', {
       X: x,
       K: typeof options.k === 'number' ? [options.k] : options.k,
       axis: options.axis,
       largest: options.largest,
       sorted: options.sorted,
-    }, options, 2) as [Value, Value]
+    }, options)
   }
 
   /** Transpose. */
-  public transpose(data: Value, options: TransposeOptions = {}): Value {
-    return this.call('Transpose', { data, perm: options.perm }, options)[0] as Value
+  transpose(data: Value, options: TransposeOptions = {}): Value {
+    return this.one('Transpose', { data, perm: options.perm }, options)
   }
 
   /** Trilu, from opset 14. */
-  public trilu(input: Value, options: TriluOptions = {}): Value {
-    return this.call('Trilu', { input, k: options.k, upper: options.upper }, options)[0] as Value
+  trilu(input: Value, options: TriluOptions = {}): Value {
+    return this.one('Trilu', { input, k: options.k, upper: options.upper }, options)
   }
 
   /** Unsqueeze. From 13 an input: axes. */
-  public unsqueeze(data: Value, options: UnsqueezeOptions): Value {
-    return this.call('Unsqueeze', { data, axes: options.axes }, options)[0] as Value
+  unsqueeze(data: Value, options: UnsqueezeOptions): Value {
+    return this.one('Unsqueeze', { data, axes: options.axes }, options)
   }
 
   /** Where. */
-  public where(condition: Value, x: Operand, y: Operand, options: Naming = {}): Value {
-    return this.call('Where', { condition, X: x, Y: y }, options)[0] as Value
+  where(condition: Value, x: Operand, y: Operand, options: Naming = {}): Value {
+    return this.one('Where', { condition, X: x, Y: y }, options)
   }
 
   /** Xor. */
-  public xor(a: Value, b: Value, options: Naming = {}): Value {
-    return this.call('Xor', { A: a, B: b }, options)[0] as Value
+  xor(a: Value, b: Value, options: Naming = {}): Value {
+    return this.one('Xor', { A: a, B: b }, options)
   }
 }

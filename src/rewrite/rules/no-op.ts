@@ -28,7 +28,7 @@ export const noOp: Rule = {
     if (old === null || node.domain !== '') return null
     if (node.outputs.slice(1).some((value) => value !== null && value.consumers.length > 0)) return null
     const next = handedOn(node, context)
-    if (next === null || !isSame(next, old, context)) return null
+    if (next === null || !isSame(next, old, context) || carriesName(node, next, old, context)) return null
     return { old, next }
   },
 }
@@ -68,11 +68,16 @@ function chosenBranch(node: Node, context: RuleContext): Value | null {
   return null
 }
 
-/** Same type and same axes in every trace: an Expand that repeats over a batch of one is none. */
-function isSame(next: Value, old: Value, { facts, others }: RuleContext): boolean {
-  return [facts, ...others].every((all) => {
-    const [a, b] = [all.dims(next), all.dims(old)]
-    if (a === null || b === null || all.dtype(next) === undefined || all.dtype(next) !== all.dtype(old)) return false
-    return a.map(layoutKey).join() === b.map(layoutKey).join()
-  })
+/** Same type and same axes: an Expand that repeats over a batch of one is none. */
+function isSame(next: Value, old: Value, { facts }: RuleContext): boolean {
+  const [a, b] = [facts.dims(next), facts.dims(old)]
+  if (a === null || b === null || facts.dtype(next) === undefined || facts.dtype(next) !== facts.dtype(old))
+    return false
+  return a.map(layoutKey).join() === b.map(layoutKey).join()
+}
+
+/** True for the Identity that gives a graph output its name, where what it carries has a name of its own to keep. */
+function carriesName(node: Node, next: Value, old: Value, { graph }: RuleContext): boolean {
+  const keepsName = graph.inputs.includes(next) || graph.outputs.includes(next) || next.tensor !== null
+  return node.is('Identity') && graph.outputs.includes(old) && keepsName
 }

@@ -1,6 +1,7 @@
 import { shapeSummary } from '../src/analysis/describe.ts'
 import { isTokenRow } from '../src/analysis/grid.ts'
-import { followTokens, type PoolingKind, type PoolingSite, type SoftmaxSite } from '../src/analysis/token-flow.ts'
+import { followTokens } from '../src/analysis/token-flow.ts'
+import type { PoolingKind, PoolingSite, SoftmaxSite } from '../src/analysis/token-sites.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { type Dim, isInt, resolve } from '../src/ir/dim.ts'
 import { type FloatType, isFloat } from '../src/ir/dtype.ts'

@@ -9,7 +9,8 @@ import { shapeSummary } from './describe.ts'
 import { dependsOnSize, gridAxes, isPatchRow, isTokenRow } from './grid.ts'
 import { countNorms } from './norms.ts'
 import { type PositionTable, readPositions } from './positions.ts'
-import { followTokens, type PoolingKind, type SoftmaxSite, type TokenFlow } from './token-flow.ts'
+import { followTokens } from './token-flow.ts'
+import type { PoolingKind, SoftmaxSite, TokenFlow } from './token-sites.ts'
 import { type Trace, trace } from './trace.ts'
 
 /** What an output holds. */

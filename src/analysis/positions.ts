@@ -7,7 +7,7 @@ import { shapeSummary } from './describe.ts'
 import { type Dense, evaluate } from './evaluate.ts'
 import { type Facts, listOf } from './facts.ts'
 import { dependsOnSize, isPatchRow, isTokenRow } from './grid.ts'
-import type { GridOperand } from './token-flow.ts'
+import type { GridOperand } from './token-sites.ts'
 import type { Trace } from './trace.ts'
 
 /** How a position table is resized to another grid. */

@@ -7,158 +7,18 @@ import { shapeSummary } from './describe.ts'
 import { singleNumber } from './facts.ts'
 import { dependsOnSize, gridAxes } from './grid.ts'
 import { normalAxis } from './shapes/context.ts'
+import {
+  type GridOperand,
+  KEEPS_ZERO,
+  LAYOUT,
+  type MixingProblem,
+  POINTWISE,
+  POOLINGS,
+  type PoolingSite,
+  type SoftmaxSite,
+  type TokenFlow,
+} from './token-sites.ts'
 import type { Trace } from './trace.ts'
-
-/** A softmax that runs over tokens: it has to be told which of them are padding. */
-export interface SoftmaxSite {
-  readonly node: Node
-  /** The axis that it normalises, counted from the front. */
-  readonly axis: number
-  /** Axes of the scores, such as [batch, heads, query, key]. */
-  readonly dims: readonly Dim[]
-}
-
-/** How a reduction puts tokens together: a mean has to leave padding out, the others have to read a neutral element there. */
-export type PoolingKind = 'mean' | 'sum' | 'max' | 'min'
-
-/** A reduction over tokens, such as mean pooling. */
-export interface PoolingSite {
-  readonly node: Node
-  readonly kind: PoolingKind
-  readonly axes: readonly number[]
-  readonly dims: readonly Dim[]
-  readonly keepdims: boolean
-}
-
-/** Reductions for which 0 is neutral are sums here. */
-const POOLINGS: Readonly<Record<string, PoolingKind>> = {
-  ReduceMean: 'mean',
-  ReduceSum: 'sum',
-  ReduceL1: 'sum',
-  ReduceL2: 'sum',
-  ReduceSumSquare: 'sum',
-  ReduceMax: 'max',
-  ReduceMin: 'min',
-}
-
-/** An operand that depends on the grid and not on the pixels, combined with the tokens: positions, or a bias on scores. */
-export interface GridOperand {
-  readonly node: Node
-  /** The input slot that holds it. */
-  readonly slot: number
-  readonly kind: 'tokens' | 'scores'
-  /** Axes of the result. */
-  readonly dims: readonly Dim[]
-}
-
-/** A node that mixes tokens in a way that no mask makes right. */
-export interface MixingProblem {
-  readonly node: Node
-  readonly reason: string
-}
-
-export interface TokenFlow {
-  readonly softmaxes: readonly SoftmaxSite[]
-  readonly poolings: readonly PoolingSite[]
-  readonly operands: readonly GridOperand[]
-  readonly problems: readonly MixingProblem[]
-  /** Values that depend on what the caller's inputs hold. */
-  readonly live: ReadonlySet<Value>
-}
-
-const POINTWISE = new Set([
-  'Add',
-  'Sub',
-  'Mul',
-  'Div',
-  'Pow',
-  'Min',
-  'Max',
-  'Sum',
-  'Mean',
-  'Where',
-  'Cast',
-  'CastLike',
-  'Identity',
-  'Dropout',
-  'PRelu',
-  'Relu',
-  'LeakyRelu',
-  'Elu',
-  'Selu',
-  'Celu',
-  'HardSigmoid',
-  'HardSwish',
-  'Mish',
-  'Softplus',
-  'Softsign',
-  'ThresholdedRelu',
-  'Sigmoid',
-  'Tanh',
-  'Erf',
-  'Exp',
-  'Log',
-  'Sin',
-  'Cos',
-  'Tan',
-  'Gelu',
-  'Swish',
-  'Clip',
-  'Neg',
-  'Abs',
-  'Floor',
-  'Ceil',
-  'Round',
-  'Sqrt',
-  'Sign',
-  'Reciprocal',
-  'Not',
-  'IsNaN',
-  'IsInf',
-  'Equal',
-  'Less',
-  'LessOrEqual',
-  'Greater',
-  'GreaterOrEqual',
-  'And',
-  'Or',
-  'Xor',
-  'DequantizeLinear',
-  'QuantizeLinear',
-  'DynamicQuantizeLinear',
-  'com.microsoft:BiasGelu',
-  'com.microsoft:FastGelu',
-  'com.microsoft:Gelu',
-  'com.microsoft:QuickGelu',
-])
-
-const LAYOUT = new Set([
-  'Reshape',
-  'Flatten',
-  'Transpose',
-  'Squeeze',
-  'Unsqueeze',
-  'Concat',
-  'Slice',
-  'Split',
-  'Expand',
-  'Gather',
-])
-
-/** Operators after which exact zeros at padded positions are still exact zeros, whatever the other operands are. */
-const KEEPS_ZERO = new Set([
-  'Cast',
-  'Identity',
-  'Dropout',
-  'Mul',
-  'Div',
-  'Transpose',
-  'Reshape',
-  'Squeeze',
-  'Unsqueeze',
-  'Expand',
-  'Where',
-])
 
 /** Follows the tokens from the patch embedding to the outputs and finds every place where one can see another. */
 export function followTokens(graph: Graph, trace: Trace): TokenFlow {

@@ -19,7 +19,7 @@ export const canonical: Pass = {
     const analyse = (): RuleContext => ({ graph: model.graph, opset: model.opset, facts: trace(model).facts })
     const inlined = inlineFunctions(model)
     const sites = {
-      ...(inlined === 0 ? {} : { 'functions inlined': inlined }),
+      ...(inlined === 0 ? {} : { 'inlined function': inlined }),
       ...applyRules(model, canonicalRules, analyse),
     }
     if (Object.keys(sites).length === 0) return { status: 'nothing', notes: ['the graph is in canonical form'] }

@@ -59,7 +59,7 @@ export const dynshape: Pass = {
       sites[edit.kind] = (sites[edit.kind] ?? 0) + 1
     }
     const renamed = declareDims(model, traced)
-    if (renamed > 0) sites['dims named'] = renamed
+    if (renamed > 0) sites['named dim'] = renamed
     if (Object.keys(sites).length === 0)
       return { status: 'nothing', notes: ['batch, height and width are free already'] }
     for (const value of model.graph.nodes.flatMap((node) => node.outputs)) {

@@ -46,6 +46,6 @@ export const eager: Pass = {
     model.graph.sort()
     removeDeadNodes(model.graph)
     removeUnusedInitializers(model.graph)
-    return { status: 'applied', sites: { attentions: found.length } }
+    return { status: 'applied', sites: { attention: found.length } }
   },
 }

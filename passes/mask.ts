@@ -64,8 +64,8 @@ export const mask: Pass = {
       }
     }
     applyMask(model, traced, flow.softmaxes, flow.poolings, validityOptions(options))
-    const poolings = flow.poolings.length === 0 ? {} : { poolings: flow.poolings.length }
-    return { status: 'applied', sites: { softmaxes: flow.softmaxes.length, ...poolings } }
+    const poolings = flow.poolings.length === 0 ? {} : { pooling: flow.poolings.length }
+    return { status: 'applied', sites: { softmax: flow.softmaxes.length, ...poolings } }
   },
 }
 

@@ -51,7 +51,7 @@ export const posenc: Pass = {
         return refuse(`positions of type ${dtype ?? 'unknown'}`, table.site.node)
     }
     placeTables(model, traced, tables, rules)
-    return { status: 'applied', sites: { 'position tables': tables.length }, notes: [...notes] }
+    return { status: 'applied', sites: { 'position table': tables.length }, notes: [...notes] }
   },
 }
 

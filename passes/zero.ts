@@ -50,6 +50,6 @@ export const zero: Pass = {
       model.graph.replaceOutput(output, zeroed)
     }
     model.graph.sort()
-    return { status: 'applied', sites: { outputs: sites.length } }
+    return { status: 'applied', sites: { output: sites.length } }
   },
 }

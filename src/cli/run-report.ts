@@ -1,5 +1,5 @@
 import type { PassReport, RunReport } from '../pipeline/report.ts'
-import { formatBytes, formatTable } from './table.ts'
+import { formatBytes, formatCount, formatTable } from './table.ts'
 
 /** What `vitpass run` did: its `--json` document, and what the text for a person is made from. */
 export interface RunDocument extends Partial<RunReport> {
@@ -48,7 +48,7 @@ const SITES_IN_TABLE = 3
 
 function summariseSites({ sites }: PassReport): string {
   const all = Object.entries(sites).sort(([, a], [, b]) => b - a)
-  const shown = all.slice(0, SITES_IN_TABLE).map(([what, count]) => `${count} ${what}`)
+  const shown = all.slice(0, SITES_IN_TABLE).map(([what, count]) => formatCount(count, what))
   const more = all.length - shown.length
   return [...shown, ...(more > 0 ? [`${more} more`] : [])].join(', ')
 }
@@ -64,7 +64,7 @@ function explainPass(report: PassReport): string[] {
   const options = Object.entries(report.options).map(([key, value]) => `${key}=${value}`)
   return [
     `${report.pass} ${report.version}: ${report.status}${report.added ? ', added' : ''}${options.length === 0 ? '' : ` (${options.join(', ')})`}`,
-    ...Object.entries(report.sites).map(([what, count]) => `  ${count} ${what}`),
+    ...Object.entries(report.sites).map(([what, count]) => `  ${formatCount(count, what)}`),
     ...report.notes.map((note) => `  note: ${note}`),
     ...report.refusals.map(
       ({ reason, node, remedy }) =>

@@ -28,5 +28,5 @@ export function formatBytes(bytes: number): string {
 
 /** `1 token`, `2 tokens`. */
 export function formatCount(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
+  return `${count} ${noun}${count === 1 ? '' : /(s|x)$/.test(noun) ? 'es' : 's'}`
 }

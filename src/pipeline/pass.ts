@@ -24,7 +24,7 @@ export interface Refusal {
 export type PassResult =
   | {
       readonly status: 'applied'
-      /** Places in the graph that it changed, each with how many. */
+      /** Places in the graph that it changed: a noun in the singular, and how many. */
       readonly sites: Readonly<Record<string, number>>
       /** What the user should know: assumptions made, limits. */
       readonly notes?: readonly string[]

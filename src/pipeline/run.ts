@@ -36,7 +36,9 @@ export class PassRefusedError extends VitpassError {
  * @throws VitpassError UNKNOWN_PASS
  */
 export function planPasses(registry: Registry, names: readonly string[]): { pass: Pass; added: boolean }[] {
-  const asked = new Set(names.flatMap((name) => registry.presets[name] ?? [name]))
+  const asked = new Set(
+    names.flatMap((name) => (Object.hasOwn(registry.presets, name) ? (registry.presets[name] ?? []) : [name])),
+  )
   const all = new Set<string>()
   const add = (name: string): void => {
     const pass = registry.passes.find((candidate) => candidate.name === name)
@@ -73,7 +75,10 @@ export function runPasses(
       })
     }
   }
-  const ready = plan.map(({ pass, added }) => ({ pass, added, options: resolveOptions(pass, options[pass.name]) }))
+  const ready = plan.map(({ pass, added }): Step => {
+    const given = Object.keys(options[pass.name] ?? {})
+    return { pass, added, given, options: resolveOptions(pass, options[pass.name]) }
+  })
   const nodesBefore = model.graph.nodes.length
   const start = performance.now()
   const reports: PassReport[] = []
@@ -101,12 +106,14 @@ interface Step {
   readonly pass: Pass
   readonly added: boolean
   readonly options: PassOptions
+  /** Names of the options that the caller gave. */
+  readonly given: readonly string[]
 }
 
-function runStep({ pass, added, options }: Step, model: Model): PassReport {
+function runStep({ pass, added, options, given }: Step, model: Model): PassReport {
   const nodesBefore = model.graph.nodes.length
   const start = performance.now()
-  const result = runOne(pass, model, options)
+  const result = runOne(pass, model, options, given)
   return {
     pass: pass.name,
     version: pass.version,
@@ -124,10 +131,10 @@ function runStep({ pass, added, options }: Step, model: Model): PassReport {
 
 type Outcome = PassResult | { readonly status: 'already'; readonly notes: readonly string[] }
 
-function runOne(pass: Pass, model: Model, options: PassOptions): Outcome {
+function runOne(pass: Pass, model: Model, options: PassOptions, given: readonly string[]): Outcome {
   const applied = findApplied(model, pass.name)
   if (applied !== undefined) {
-    const same = Object.entries(options).every(([key, value]) => applied.options[key] === value)
+    const same = given.every((key) => applied.options[key] === options[key])
     if (same) return { status: 'already', notes: ['already applied'] }
     return {
       status: 'refused',

@@ -9,7 +9,7 @@ import type { Graph } from '../ir/graph.ts'
 import type { Model } from '../ir/model.ts'
 import type { Node } from '../ir/node.ts'
 import { elementCount, type Tensor } from '../ir/tensor.ts'
-import { readFloats } from '../ir/tensor-data.ts'
+import { rawBytes, readFloats } from '../ir/tensor-data.ts'
 import type { Value } from '../ir/value.ts'
 import { Builder } from '../ops/builder.ts'
 
@@ -28,6 +28,7 @@ export interface Patch {
 
 /** A local rewrite. It looks at one node and what stands around it, and gives a patch or nothing; it never edits. */
 export interface Rule {
+  /** A noun for what it rewrites, as reports count them: `no-op`. */
   readonly name: string
   match(node: Node, context: RuleContext): Patch | null
 }
@@ -112,7 +113,8 @@ const MASK_LIMIT = 1 << 22
 
 /** The same of a stored table that is too long for symbolic inference to follow: a mask folded at export. */
 function isConstantEverywhere(tensor: Tensor, wanted: (n: number) => boolean): boolean {
-  if (!isFloat(tensor.dtype) || elementCount(tensor.dims) > MASK_LIMIT) return false
+  if (elementCount(tensor.dims) > MASK_LIMIT) return false
   if (tensor.storage.kind === 'external' && tensor.storage.source === null) return false
-  return readFloats(tensor).every((n) => wanted(n))
+  if (tensor.dtype === 'bool') return rawBytes(tensor).every((n) => wanted(n))
+  return isFloat(tensor.dtype) && readFloats(tensor).every((n) => wanted(n))
 }

@@ -23,7 +23,9 @@ describe('symbolic sizes', () => {
     expect(layoutKey(convolved)).toBe(layoutKey(rows))
     const byCast = castScalar(BINARY['Div']?.(height, int(16), 'float') ?? int(0), 'int')
     expect(layoutKey(byCast)).toBe(layoutKey(rows))
-    expect(layoutKey(UNARY['Floor']?.(BINARY['Div']?.(height, int(16), 'float') ?? int(0)) ?? int(0))).toBe(layoutKey(rows))
+    expect(layoutKey(UNARY['Floor']?.(BINARY['Div']?.(height, int(16), 'float') ?? int(0)) ?? int(0))).toBe(
+      layoutKey(rows),
+    )
   })
 
   it('subtracts what it added', () => {
@@ -53,12 +55,20 @@ describe('reshapeDims', () => {
   it('splits and merges heads', () => {
     const split = reshapeDims([batch, tokens, int(32)], [2, 17, 4, 8])
     expect(keys(split)).toEqual(['batch', '(1+(height/16)*(width/16))', '4', '8'])
-    expect(keys(reshapeDims([batch, int(4), tokens, int(8)], [8, 17, 8]))).toEqual(['batch*4', '(1+(height/16)*(width/16))', '8'])
+    expect(keys(reshapeDims([batch, int(4), tokens, int(8)], [8, 17, 8]))).toEqual([
+      'batch*4',
+      '(1+(height/16)*(width/16))',
+      '8',
+    ])
   })
 
   it('is not misled by equal numbers: batch 2 and 2 heads, 16 patches and patch 16', () => {
     expect(keys(reshapeDims([product(batch, int(2)), int(8)], [2, 2, 8]))).toEqual(['batch', '2', '8'])
-    expect(keys(reshapeDims([int(16), product(rows, cols), int(16)], [16, 16, 16]))).toEqual(['16', '(height/16)*(width/16)', '16'])
+    expect(keys(reshapeDims([int(16), product(rows, cols), int(16)], [16, 16, 16]))).toEqual([
+      '16',
+      '(height/16)*(width/16)',
+      '16',
+    ])
   })
 
   it('splits height into patch rows and pixels, and refuses to split a symbol otherwise', () => {

@@ -5,7 +5,7 @@ import type { Rule } from '../engine.ts'
 
 /** `Constant` becomes an initializer. Sparse constants and strings stay as they are. */
 export const constantNode: Rule = {
-  name: 'constant-node',
+  name: 'constant',
   match(node) {
     const old = node.output(0)
     const tensor = node.is('Constant') ? constantTensor(node) : null

@@ -12,7 +12,7 @@ const LIMIT = 4096
  * shape computations once their symbolic parts have gone.
  */
 export const foldIntegers: Rule = {
-  name: 'fold-integers',
+  name: 'folded integer',
   match(node, { facts }) {
     const old = node.output(0)
     if (old === null || node.outputs.length !== 1 || node.is('Constant')) return null

@@ -6,7 +6,7 @@ import type { Rule } from '../engine.ts'
  * the opset has it (17). Below, it stays: ONNX Runtime fuses it when it loads the model.
  */
 export const layerNorm: Rule = {
-  name: 'layer-norm',
+  name: 'layer norm',
   match(node, { facts, opset }) {
     const found = opset < 17 ? null : matchLayerNorm(node, facts)
     if (found === null) return null

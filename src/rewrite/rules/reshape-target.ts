@@ -7,7 +7,7 @@ import type { Rule } from '../engine.ts'
  * left for `dynshape`.
  */
 export const constantTarget: Rule = {
-  name: 'reshape-target',
+  name: 'reshape target',
   match(node, { facts }) {
     const old = node.output(0)
     const data = node.input(0)

@@ -10,7 +10,7 @@ const FINITE = new Set(['Mul', 'Div', 'Cast', 'Reshape', 'Transpose', 'Identity'
  * one that is always true goes first.
  */
 export const safeSoftmax: Rule = {
-  name: 'safe-softmax',
+  name: 'softmax guard',
   match(node, context) {
     const old = node.output(0)
     const probabilities = node.input(2)

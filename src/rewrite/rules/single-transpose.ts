@@ -10,7 +10,7 @@ import type { Rule } from '../engine.ts'
  * given a name of its own and followed through; it matches where every output axis is one whole input axis.
  */
 export const singleTranspose: Rule = {
-  name: 'single-transpose',
+  name: 'transpose chain',
   match(node, { facts }) {
     const old = node.output(0)
     if (!node.is('Reshape') || old === null) return null

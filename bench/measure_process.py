@@ -1,4 +1,4 @@
-"""Runs one command and prints, as JSON, its wall time in seconds, its peak memory in bytes and its exit status.
+"""Runs one command and prints, as JSON, its wall and processor time in seconds, its peak memory in bytes, its exit status.
 
     python bench/measure_process.py COMMAND [ARGUMENT ...]
 
@@ -19,8 +19,10 @@ def main() -> None:
     done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - start
     unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
-    print(json.dumps({"seconds": seconds, "peak": peak, "status": done.returncode}))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = used.ru_utime + used.ru_stime
+    peak = used.ru_maxrss * unit
+    print(json.dumps({"seconds": seconds, "processor": processor, "peak": peak, "status": done.returncode}))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import { parseArgs } from 'node:util'
 import { formatTable, writeResults } from './result-table.ts'
 import { interleave, median } from './statistics.ts'
 
-/** Wall time in seconds and peak resident memory in bytes of one process. */
+/** Wall and processor time in seconds, and peak resident memory in bytes, of one process. */
 interface Sample {
   readonly seconds: number
+  readonly processor: number
   readonly peak: number
 }
 
@@ -38,9 +39,9 @@ const folder = mkdtempSync(join(tmpdir(), 'vitpass-bench-'))
 async function measureProcess(command: readonly string[]): Promise<Sample> {
   const done = spawnSync(values.python, [join(ROOT, 'bench', 'measure_process.py'), ...command], { encoding: 'utf8' })
   if (done.error !== undefined || done.status !== 0) throw done.error ?? new Error(done.stderr)
-  const { seconds, peak, status }: Sample & { status: number } = JSON.parse(done.stdout)
+  const { status, ...sample }: Sample & { status: number } = JSON.parse(done.stdout)
   if (status !== 0) throw new Error(`${command.join(' ')} ended with ${status}: ${done.stderr}`)
-  return { seconds, peak }
+  return sample
 }
 
 /** A fresh output for every run, so that none pays for truncating another's. */
@@ -69,23 +70,32 @@ try {
   const samples = await interleave(Object.values(contenders), rounds, 1)
   const rows = Object.keys(contenders).map((name, i) => {
     const own = samples[i] ?? []
-    return { name, seconds: median(own.map((each) => each.seconds)), peak: median(own.map((each) => each.peak)) }
+    const middle = (key: keyof Sample): number => median(own.map((each) => each[key]))
+    return { name, seconds: middle('seconds'), processor: middle('processor'), peak: middle('peak') }
   })
   const [ours, peer] = rows
   if (ours === undefined || peer === undefined) throw new Error('nothing was measured')
-  const ratio = { seconds: peer.seconds / ours.seconds, peak: peer.peak / ours.peak }
+  const ratio = {
+    seconds: peer.seconds / ours.seconds,
+    processor: peer.processor / ours.processor,
+    peak: peer.peak / ours.peak,
+  }
   console.log(
     `${basename(model)}, ${(statSync(model).size / 1e6).toFixed(1)} MB, passes ${values.passes}, ${rounds} rounds; medians`,
   )
   console.log(
     formatTable(
-      ['process', 'seconds', 'peak MB'],
-      rows.map(({ name, seconds, peak }) => [name, seconds.toFixed(3), (peak / 1e6).toFixed(0)]),
+      ['process', 'seconds', 'processor', 'peak MB'],
+      rows.map(({ name, seconds, processor, peak }) => [
+        name,
+        seconds.toFixed(3),
+        processor.toFixed(3),
+        (peak / 1e6).toFixed(0),
+      ]),
     ),
   )
-  console.log(
-    `vitpass run is ${ratio.seconds.toFixed(2)} times faster, with ${ratio.peak.toFixed(2)} times less memory`,
-  )
+  const [faster, leaner, smaller] = [ratio.seconds, ratio.processor, ratio.peak].map((times) => times.toFixed(2))
+  console.log(`vitpass run: ${faster} times faster, ${leaner} times less processor time, ${smaller} times less memory`)
   writeResults(values.json, { bench: 'run-speed', model: basename(model), passes: values.passes, rounds, rows, ratio })
 } finally {
   rmSync(folder, { recursive: true })

@@ -126,11 +126,14 @@ function stridesOf(dims: readonly number[]): number[] {
 /** An array of the given shape whose element at `index` is read from `source` at offset plus the strides' sum. */
 function strided(source: Float64Array, dims: readonly number[], strides: readonly number[], offset = 0): Dense {
   const data = new Float64Array(elementCount(dims))
+  const last = dims.length - 1
+  const run = dims[last] ?? 1
+  const step = strides[last] ?? 0
   const index = dims.map(() => 0)
   let at = offset
-  for (let i = 0; i < data.length; i += 1) {
-    data[i] = source[at] ?? Number.NaN
-    for (let axis = dims.length - 1; axis >= 0; axis -= 1) {
+  for (let i = 0; i < data.length; ) {
+    for (let k = 0; k < run; k += 1, i += 1) data[i] = source[at + k * step] ?? Number.NaN
+    for (let axis = last - 1; axis >= 0; axis -= 1) {
       const next = (index[axis] ?? 0) + 1
       at += strides[axis] ?? 0
       if (next < (dims[axis] ?? 1)) {

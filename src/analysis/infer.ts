@@ -54,8 +54,18 @@ function inferNode(node: Node, facts: Facts, opset: number): void {
   else rule(context)
 }
 
+const TENSOR_FACTS = new WeakMap<Tensor, Fact>()
+
 /** What an initializer is known to be. */
 export function tensorFact(tensor: Tensor): Fact {
+  const known = TENSOR_FACTS.get(tensor)
+  if (known !== undefined) return known
+  const fact = readFact(tensor)
+  TENSOR_FACTS.set(tensor, fact)
+  return fact
+}
+
+function readFact(tensor: Tensor): Fact {
   return { dtype: tensor.dtype, dims: tensor.dims.map(int), contents: tensorContents(tensor) }
 }
 

@@ -45,6 +45,13 @@ export function findPatchEmbedding(model: Model): PatchEmbedding {
   }
   const found = images.flatMap((pixels) => firstConvs(pixels).map((conv) => ({ pixels, conv })))
   const [first] = found
+  const nchwc = model.graph.nodes.find((node) => node.domain === 'com.microsoft.nchwc')
+  if (first === undefined && nchwc !== undefined) {
+    throw new VitpassError('MODEL_UNSUPPORTED', 'the graph is laid out for one processor (NCHWc)', {
+      node: nchwc.label,
+      remedy: 'save it from ONNX Runtime at optimisation level EXTENDED or below, or start from the export itself',
+    })
+  }
   if (first === undefined) {
     throw new VitpassError('MODEL_UNSUPPORTED', `no convolution reads the image input ${images[0]?.name}`, {
       remedy: 'only encoders whose patches are made by a convolution are understood so far',

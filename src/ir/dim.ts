@@ -78,9 +78,15 @@ export function sum(...dims: readonly Dim[]): Dim {
   return { atoms: [{ kind: 'sum', terms: kept, n }], n }
 }
 
+/** Dims found to be without variables, with their layout's text: inference asks for both again and again. */
+const SETTLED = new WeakMap<Dim, { key: string | null }>()
+
 /** True for a dim without variables: nothing can be bound in it. */
 export function isSettled(dim: Dim): boolean {
-  return dim.atoms.every((atom) => atom.kind !== 'var' && (atom.kind !== 'sum' || atom.terms.every(isSettled)))
+  if (SETTLED.has(dim)) return true
+  const settled = dim.atoms.every((atom) => atom.kind !== 'var' && (atom.kind !== 'sum' || atom.terms.every(isSettled)))
+  if (settled) SETTLED.set(dim, { key: null })
+  return settled
 }
 
 /** The dim with every bound variable replaced by what it stands for, and every unbound one by its number. */
@@ -141,7 +147,10 @@ function keyOf(dim: Dim, ordered: boolean): string {
 
 /** Text that is equal for equal layouts: `batch*12`, `(1+(height/16)*(width/16))`. */
 export function layoutKey(dim: Dim): string {
-  return keyOf(dim, true)
+  const known = isSettled(dim) ? SETTLED.get(dim) : undefined
+  if (known === undefined) return keyOf(dim, true)
+  known.key ??= keyOf(dim, true)
+  return known.key
 }
 
 /** Text that is equal for equal sizes, whatever the order of the factors. */
@@ -150,7 +159,7 @@ export function sizeKey(dim: Dim): string {
 }
 
 export function sameLayout(a: Dim, b: Dim): boolean {
-  return layoutKey(a) === layoutKey(b)
+  return a === b || layoutKey(a) === layoutKey(b)
 }
 
 /** Names of the symbols in it, sums included. */

@@ -168,8 +168,9 @@ class GraphParser {
     const dangling: ValueInfoProto[] = []
     for (const info of proto.valueInfo ?? []) {
       const value = this.scope.own.get(info.name ?? '')
-      if (value === undefined || originOf(value).info !== null) dangling.push(info)
-      else {
+      if (value === undefined) dangling.push(info)
+      // Some tools describe a value twice: of a changed model only the first description is kept.
+      else if (originOf(value).info === null) {
         this.describe(value, info, 'info')
         described.push(originOf(value))
       }

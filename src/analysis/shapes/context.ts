@@ -74,6 +74,7 @@ export class Context {
   unify(a: Dim, b: Dim, note: string, slots: readonly [number, number] = [0, 1], axis?: number): Dim {
     const left = resolve(a)
     const right = resolve(b)
+    if (left === right) return left
     if (layoutKey(left) === layoutKey(right)) {
       const cell = unboundVar(left) ?? unboundVar(right)
       // Two spellings of one number: what one of them meets later binds both.

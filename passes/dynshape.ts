@@ -5,6 +5,7 @@ import { dependsOnSize } from '../src/analysis/grid.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { VitpassError } from '../src/errors.ts'
+import { cloneModel } from '../src/ir/clone.ts'
 import { type Dim, isInt, layoutKey } from '../src/ir/dim.ts'
 import { removeDeadNodes, removeUnusedInitializers } from '../src/ir/edit.ts'
 import type { Model } from '../src/ir/model.ts'
@@ -12,7 +13,7 @@ import type { Node } from '../src/ir/node.ts'
 import { writeProvenance } from '../src/ir/provenance.ts'
 import type { DeclaredDim, Value } from '../src/ir/value.ts'
 import { Builder } from '../src/ops/builder.ts'
-import type { Pass, PassOptions } from '../src/pipeline/pass.ts'
+import { type Pass, type PassOptions, refuse } from '../src/pipeline/pass.ts'
 import { planFreeing } from '../src/rewrite/free-sizes.ts'
 import { SizeEmitter } from '../src/rewrite/sizes.ts'
 
@@ -53,6 +54,7 @@ export const dynshape: Pass = {
     if (refusals.length > 0) return { status: 'refused', refusals }
 
     const tables = positionNodes(model, traced)
+    const untouched = cloneModel(model)
     const sites: Record<string, number> = {}
     for (const edit of plan.edits) {
       edit.apply(builder, sizes)
@@ -68,9 +70,20 @@ export const dynshape: Pass = {
     model.graph.sort()
     removeDeadNodes(model.graph)
     removeUnusedInitializers(model.graph)
-    checkFree(model, tables)
-    if (plan.tables.length > 0) writeProvenance(model, { grid: { rows: traced.sizes.rows, cols: traced.sizes.cols } })
-    const notes = plan.tables.length === 0 ? [] : ['a position table still fits one size only: posenc frees it']
+    const clashes = clashesWhenFree(model)
+    const clash = clashes.find(({ node }) => !tables.has(node))
+    if (clash !== undefined) {
+      model.restore(untouched)
+      const met = `${clash.note} of ${dimSummary(clash.left)} and ${dimSummary(clash.right)}`
+      return refuse(
+        `a size stays baked in: ${met}`,
+        clash.node,
+        'export it with dynamic sizes, or encode it in groups of equal size',
+      )
+    }
+    if (traced.exported !== null) writeProvenance(model, { exported: traced.exported })
+    if (clashes.length > 0) writeProvenance(model, { grid: { rows: traced.sizes.rows, cols: traced.sizes.cols } })
+    const notes = clashes.length === 0 ? [] : ['a position table still fits one size only: posenc frees it']
     return { status: 'applied', sites, notes }
   },
 }
@@ -99,20 +112,6 @@ function positionNodes(model: Model, traced: Trace): ReadonlySet<Node> {
       const value = node.input(slot)
       return value === null ? [node] : [node, ...slice(model.graph, value)]
     }),
-  )
-}
-
-/** @throws VitpassError PASS_REFUSED when a size is still baked in anywhere but at a position table */
-function checkFree(model: Model, tables: ReadonlySet<Node>): void {
-  const clash = clashesWhenFree(model).find(({ node }) => !tables.has(node))
-  if (clash === undefined) return
-  throw new VitpassError(
-    'PASS_REFUSED',
-    `a size stays baked in: ${clash.note} of ${dimSummary(clash.left)} and ${dimSummary(clash.right)}`,
-    {
-      node: clash.node.label,
-      remedy: 'read the model anew; export it with dynamic sizes, or encode it in groups of equal size',
-    },
   )
 }
 

@@ -42,7 +42,8 @@ export const posenc: Pass = {
     const traced = trace(model)
     const sites = followTokens(model.graph, traced).operands.filter((operand) => operand.kind === 'tokens')
     if (sites.length === 0) return { status: 'nothing', notes: ['no position table depends on the image size'] }
-    const tables = sites.map((site) => readPositions(site, traced, native))
+    const kind = RESIZE_KINDS.find((known) => known === options.kind) ?? null
+    const tables = sites.map((site) => readPositions(site, traced, native, kind))
     const notes = new Set<string>()
     const rules = tables.map((table) => chooseRule(table, options, notes))
     for (const table of tables) {

@@ -44,9 +44,15 @@ export interface PositionTable {
  * of the operand is traced to the element of the resized table that it is.
  *
  * @param native the table's own grid, where the caller knows it
+ * @param kind how its library resizes it, where the caller knows better than the graph
  * @throws VitpassError PASS_REFUSED or MODEL_UNSUPPORTED naming the node that hides the table
  */
-export function readPositions(site: GridOperand, trace: Trace, native: Grid | null): PositionTable {
+export function readPositions(
+  site: GridOperand,
+  trace: Trace,
+  native: Grid | null,
+  kind: ResizeKind | null = null,
+): PositionTable {
   const { facts } = trace
   const value = site.node.input(site.slot)
   if (value === null) throw new VitpassError('INTERNAL', 'a position operand is missing', { node: site.node.label })
@@ -143,7 +149,7 @@ export function readPositions(site: GridOperand, trace: Trace, native: Grid | nu
     hiddenAxis,
     prefix: { dims: [prefixCount, hidden], data: prefix },
     table: { dims: [storedRows, storedCols, hidden], data: table },
-    resize: { ...readResize(resize, facts, trace.opset, [storedRows, storedCols]), node: resize },
+    resize: { ...readResize(resize, facts, trace.opset, [storedRows, storedCols], kind), node: resize },
   }
 }
 
@@ -178,6 +184,7 @@ function readResize(
   facts: Facts,
   opset: number,
   native: readonly [number, number],
+  given: ResizeKind | null,
 ): { kind: ResizeKind; offset: number } {
   const refuse = (found: string): never => {
     throw new VitpassError('PASS_REFUSED', `the position table's Resize has ${found}`, {
@@ -185,6 +192,8 @@ function readResize(
       remedy: 'say how the library resizes it with --option posenc.kind=cubic|bilinear|aa-cubic|aa-bilinear',
     })
   }
+  const offset = () => (node.input(3) === null ? scaleOffset(node, facts, opset, native, refuse) : 0)
+  if (given !== null) return { kind: given, offset: offset() }
   const mode = node.string('mode', 'nearest')
   const antialias = node.int('antialias', 0) === 1
   const exclude = node.int('exclude_outside', 0) === 1
@@ -197,7 +206,7 @@ function readResize(
   if (mode !== 'cubic' && mode !== 'linear') refuse(`mode "${mode}"`)
   const kind: ResizeKind =
     mode === 'cubic' ? (antialias ? 'aa-cubic' : 'cubic') : antialias ? 'aa-bilinear' : 'bilinear'
-  return { kind, offset: node.input(3) === null ? scaleOffset(node, facts, opset, native, refuse) : 0 }
+  return { kind, offset: offset() }
 }
 
 /** The 0.1 that older exports add: scales are (n + 0.1) / G there, so `scale * G - n` is 0.1. */

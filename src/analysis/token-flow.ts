@@ -30,6 +30,16 @@ function bears(dim: Dim | undefined): boolean {
   return dim !== undefined && dependsOnSize(dim)
 }
 
+/** How many elements a sum over some axes has, in this trace and at the size of the export, where it was made for one. */
+function termCounts(axes: readonly Dim[], trace: Trace): number[] {
+  const { exported, sizes } = trace
+  const here = axes.reduce((n, dim) => n * dim.n, 1)
+  if (exported === null) return [here]
+  const patches = exported.rows * exported.cols
+  const there = axes.reduce((n, dim) => n * (bears(dim) ? dim.n - sizes.rows * sizes.cols + patches : dim.n), 1)
+  return [here, there]
+}
+
 class Walk {
   private readonly softmaxes: SoftmaxSite[] = []
   private readonly poolings: PoolingSite[] = []
@@ -156,9 +166,10 @@ class Walk {
     if (node.is('Gather')) return this.gather(node, before)
     if (!node.is('Reshape', 'Flatten')) return
     const after = this.outputDims(node)
-    const count = (dims: readonly Dim[]) =>
-      dims.flatMap((dim) => [...dim.atoms]).filter((atom) => bears({ atoms: [atom], n: atom.n }))
-    if (after !== null && count(after).length < count(before).length) {
+    const lengths = (dims: readonly Dim[]) =>
+      dims.flatMap((dim) => dim.atoms.map((atom) => ({ atoms: [atom], n: atom.n }))).filter(bears)
+    const told = (dims: readonly Dim[]) => lengths(dims).map(layoutKey).sort().join()
+    if (after !== null && told(after) !== told(before)) {
       this.refuse(node, `${node.opType} from ${shapeSummary(before)} to ${shapeSummary(after)} splits the token axis`)
     }
   }
@@ -220,7 +231,10 @@ class Walk {
       kind === 'sum'
         ? this.countAfter(
             node,
-            axes.reduce((n, axis) => n * (dims[axis]?.n ?? 1), 1),
+            termCounts(
+              axes.map((axis) => dims[axis] as Dim),
+              this.trace,
+            ),
           )
         : null
     if (count !== null)
@@ -228,8 +242,8 @@ class Walk {
     this.poolings.push({ node, kind, axes, dims, keepdims: node.int('keepdims', 1) === 1 })
   }
 
-  /** A Mul or Div, soon after a sum, by the number of its terms in this trace: a mean that is right at one size only. */
-  private countAfter(sum: Node, terms: number): Node | null {
+  /** A Mul or Div, soon after a sum, by the number of its terms at one size: a mean that is right at that size only. */
+  private countAfter(sum: Node, counts: readonly number[]): Node | null {
     const seen = new Set<Node>([sum])
     let level = [sum]
     for (let depth = 0; depth < 4; depth += 1) {
@@ -240,7 +254,8 @@ class Walk {
         seen.add(node)
         if (!node.is('Mul', 'Div')) continue
         const numbers = node.inputs.map((value) => singleNumber(value, this.trace.facts))
-        const isCount = (n: number | null) => n !== null && (n === terms || Math.abs(n * terms - 1) < 1e-3)
+        const isCount = (n: number | null) =>
+          n !== null && counts.some((count) => n === count || Math.abs(n * count - 1) < 1e-3)
         if (numbers.some(isCount)) return node
       }
     }

@@ -1,11 +1,12 @@
 import { VitpassError } from '../errors.ts'
-import { type Dim, int, sym } from '../ir/dim.ts'
+import { type Dim, int, isInt, resolve, sym } from '../ir/dim.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Model } from '../ir/model.ts'
 import { readProvenance } from '../ir/provenance.ts'
 import type { Value } from '../ir/value.ts'
 import { dimSummary } from './describe.ts'
 import type { Facts } from './facts.ts'
+import { dependsOnSize } from './grid.ts'
 import { declaredAxes, infer } from './infer.ts'
 import { callerInputs, findPatchEmbedding, type PatchEmbedding } from './pixels.ts'
 
@@ -21,6 +22,8 @@ export interface Trace {
   readonly cols: Dim
   /** The sizes of this trace: the batch, and the grid in patches. */
   readonly sizes: TraceSizes
+  /** The grid of the export, where it was made for one size, also after `dynshape` has freed it. */
+  readonly exported: { readonly rows: number; readonly cols: number } | null
   /** Which of the image input's axes the file declares as numbers. */
   readonly fixed: { readonly batch: boolean; readonly height: boolean; readonly width: boolean }
 }
@@ -33,6 +36,9 @@ export interface TraceSizes {
 
 /** Primes that no head count, prefix or width is likely to equal, so that a coincidence shows itself. */
 const FREE: TraceSizes = { batch: 7, rows: 11, cols: 13 }
+
+/** For a model that takes only some sizes, such as whole windows of patches: lengths with many divisors, no window among them. */
+const DIVISIBLE: TraceSizes = { batch: 7, rows: 48, cols: 72 }
 
 /** Attempts at most: each is one inference, a few milliseconds. */
 const ATTEMPTS = 96
@@ -102,7 +108,10 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
   const first: TraceSizes = { ...FREE, ...(isSquare(patch) ? { cols: FREE.rows } : {}), ...grid, ...given }
 
   let best: { facts: Facts; sizes: TraceSizes } | undefined
-  const queue: TraceSizes[] = [first]
+  const queue: TraceSizes[] = [
+    first,
+    { ...first, rows: DIVISIBLE.rows, cols: isSquare(patch) ? DIVISIBLE.rows : DIVISIBLE.cols },
+  ]
   const tried = new Set<string>()
   for (let next = queue.shift(); next !== undefined && tried.size < ATTEMPTS; next = queue.shift()) {
     const sizes = { ...next, ...grid, ...given }
@@ -114,11 +123,20 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
       model.opset,
       inputAxes(model, patch, sizes.batch, pixelSize({ patch, fixed }, sizes)),
     )
+    if (hidesLengths(facts, sizes)) continue
     if (best === undefined || facts.impossible.length < best.facts.impossible.length) best = { facts, sizes }
     if (facts.impossible.length === 0) break
     queue.push(...suggestions(sizes, facts, model))
   }
-  if (best === undefined) throw new VitpassError('INTERNAL', 'no trace was tried')
+  if (best === undefined) {
+    throw new VitpassError(
+      'MODEL_UNSUPPORTED',
+      'the image is too small at every size that fits the graph to tell its axes apart',
+      {
+        node: patch.conv.label,
+      },
+    )
+  }
   const [clash] = best.facts.impossible
   if (clash !== undefined) {
     throw new VitpassError(
@@ -135,7 +153,10 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
   if (rows === undefined || cols === undefined) {
     throw new VitpassError('MODEL_UNSUPPORTED', 'the patch grid could not be inferred', { node: patch.conv.label })
   }
+  const isFree = best.sizes.rows === FREE.rows || best.sizes.rows === DIVISIBLE.rows
+  const exported = readProvenance(model).exported ?? (isFree ? null : { rows: best.sizes.rows, cols: best.sizes.cols })
   return {
+    exported,
     inputs: callerInputs(model),
     patch,
     facts: best.facts,
@@ -145,6 +166,20 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
     sizes: best.sizes,
     fixed,
   }
+}
+
+/**
+ * True where a length that is computed from the image's size is 1 in this trace, though the grid is larger: one window of
+ * patches, say. Such an axis vanishes in a Reshape, and the trace would not speak for larger images.
+ */
+function hidesLengths(facts: Facts, sizes: TraceSizes): boolean {
+  if (sizes.rows === 1 || sizes.cols === 1) return false
+  for (const node of facts.graph.nodes) {
+    if (!node.is('Reshape', 'Expand')) continue
+    const contents = facts.contents(node.input(1))
+    if (contents?.kind === 'list' && contents.items.some((dim) => dim.n === 1 && dependsOnSize(dim))) return true
+  }
+  return false
 }
 
 function inputAxes(
@@ -183,6 +218,7 @@ function suggestions(sizes: TraceSizes, facts: Facts, model: Model): TraceSizes[
     if (dims.length >= 2 && dims.length <= 4) for (const n of dims.slice(-3, -1)) counts.add(n)
   }
   const grids: number[] = []
+  const spelled = facts.impossible.flatMap(({ left, right }) => [left, right].flatMap(spelledGrid))
   for (const count of counts) {
     for (let prefix = 0; prefix <= 8 && prefix < count; prefix += 1) {
       const side = Math.sqrt(count - prefix)
@@ -190,5 +226,16 @@ function suggestions(sizes: TraceSizes, facts: Facts, model: Model): TraceSizes[
     }
   }
   const batches = [sizes.batch, 1, 2]
-  return batches.flatMap((batch) => [{ ...sizes, batch }, ...grids.map((side) => ({ batch, rows: side, cols: side }))])
+  return batches.flatMap((batch) => [
+    { ...sizes, batch },
+    ...spelled.map((grid) => ({ batch, ...grid })),
+    ...grids.map((side) => ({ batch, rows: side, cols: side })),
+  ])
+}
+
+/** The grid that a size made of two numbers spells out: an axis of 3 * 5 patches. */
+function spelledGrid(dim: Dim): { rows: number; cols: number }[] {
+  const [rows, cols, ...rest] = resolve(dim).atoms
+  if (rows === undefined || cols === undefined || rest.length > 0 || !isInt(dim)) return []
+  return [{ rows: rows.n, cols: cols.n }]
 }

@@ -13,7 +13,9 @@ export interface AppliedPass {
 export interface Provenance {
   readonly version: 1
   readonly passes: readonly AppliedPass[]
-  /** The patch grid of the export, while a position table of that size is still in the graph. */
+  /** The patch grid of an export for one size. */
+  readonly exported?: { readonly rows: number; readonly cols: number }
+  /** The same, while a position table of that size is still in the graph. */
   readonly grid?: { readonly rows: number; readonly cols: number } | undefined
   /** How the graph tells image from padding, once a pass has put that in. */
   readonly validity?: Readonly<Record<string, string | number | boolean>>

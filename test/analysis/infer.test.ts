@@ -131,7 +131,12 @@ describe('inference agrees with ONNX Runtime on the shape of every value, and on
     const model = await readModel(path)
     runPasses(registry, model, ['padproof'])
     const [pixels = expect.fail('there is no input')] = callerInputs(model)
-    const { wrong, followed } = await compare(model, pixels, { batch: 3, channels, height: 5 * patch, width: 2 * patch })
+    const { wrong, followed } = await compare(model, pixels, {
+      batch: 3,
+      channels,
+      height: 5 * patch,
+      width: 2 * patch,
+    })
     expect(wrong).toEqual([])
     expect(followed).toBeGreaterThan(10)
   })

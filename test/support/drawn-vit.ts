@@ -3,7 +3,7 @@ import type { Model } from '../../src/ir/model.ts'
 import { floatTensor } from '../../src/ir/tensor-data.ts'
 import type { DeclaredDim, Value } from '../../src/ir/value.ts'
 import type { Builder } from '../../src/ops/builder.ts'
-import { type ConvOptions } from '../../src/ops/generated/builders.ts'
+import type { ConvOptions } from '../../src/ops/generated/builders.ts'
 import { compute, noise, sketch } from './graphs.ts'
 import { type Axis, maskedPart, ownPart, type Placement } from './layout.ts'
 import { gridOf, item, padBatch, type Size } from './padded.ts'
@@ -43,7 +43,7 @@ export function drawVit(draw: (pen: Pen) => readonly Value[], drawing: Drawing =
     const kernel = conv.kernel_shape ?? [PATCH, PATCH]
     const weight = weights(b, [WIDTH, 3, ...kernel], 1, gain / 2)
     const bias = weights(b, [WIDTH], 2)
-    const grid = b.conv(pixels, weight, { b: bias, kernel_shape: kernel, strides: [PATCH, PATCH], ...conv })
+    const grid = b.conv(pixels, weight, { bias, kernel_shape: kernel, strides: [PATCH, PATCH], ...conv })
     const rows = b.reshape(grid, b.int64([0, WIDTH, -1]))
     return draw({ b, graph, pixels, grid, tokens: b.transpose(rows, { perm: [0, 2, 1] }) })
   })

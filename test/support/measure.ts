@@ -46,7 +46,7 @@ export async function measure(
   try {
     await body(worst)
   } catch (error) {
-    worst.fail(error instanceof Error ? error.message : String(error))
+    worst.fail((error instanceof Error ? error.message : String(error)).replaceAll(/\s+/g, ' '))
   }
   return { name, worst: worst.value, tolerance, ok: worst.value <= tolerance, at: worst.at }
 }

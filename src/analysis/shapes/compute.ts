@@ -263,6 +263,15 @@ function smallScalar(bytes: Uint8Array | null, dtype: DType): number | null {
   return null
 }
 
+/** The last two axes of an attention mask are those of the scores, unless they are broadcast. */
+function maskAxes(context: Context, slot: number, queries: Dim | undefined, keys: Dim | undefined): void {
+  const mask = context.dims(slot)
+  const [rows, cols] = mask?.slice(-2) ?? []
+  if (rows === undefined || cols === undefined || queries === undefined || keys === undefined) return
+  if (rows.n !== 1) context.unify(queries, rows, 'attention mask', [0, slot], 2)
+  if (cols.n !== 1) context.unify(keys, cols, 'attention mask', [1, slot], 3)
+}
+
 /** ai.onnx Attention (opset 23): 4-D [batch, heads, q, d], or 3-D [batch, q, heads * d] with head counts as attributes. */
 const attention: ShapeRule = (context) => {
   const q = context.dims(0)
@@ -271,6 +280,7 @@ const attention: ShapeRule = (context) => {
   const dtype = context.dtype(0)
   if (q === null || v === null) return context.set(0, null, dtype)
   const depth = v.at(-1) ?? int(1)
+  maskAxes(context, 3, q.at(-2), context.dims(1)?.at(-2))
   if (q.length === 4) context.set(0, [...q.slice(0, 3), depth], dtype)
   else {
     const perHead = floorDiv(depth, node.int('kv_num_heads', 1))
@@ -283,6 +293,7 @@ const multiHeadAttention: ShapeRule = (context) => {
   const q = context.dims(0)
   const v = context.dims(2)
   if (q?.length !== 3 || v?.length !== 3) return context.set(0, null, context.dtype(0))
+  maskAxes(context, 5, q[1], v[1])
   context.set(0, [q[0] ?? int(1), q[1] ?? int(1), v[2] ?? int(1)], context.dtype(0))
 }
 
@@ -291,6 +302,7 @@ const packedAttention: ShapeRule = (context) => {
   const x = context.dims(0)
   const w = context.dims(1)
   if (x === null || w === null) return context.set(0, null, context.dtype(0))
+  maskAxes(context, 5, x[1], x[1])
   const sizes = context.node.ints('qkv_hidden_sizes')
   const hidden = sizes?.[2] === undefined ? floorDiv(w[1] ?? int(1), 3) : int(sizes[2])
   context.set(0, [x[0] ?? int(1), x[1] ?? int(1), hidden], context.dtype(0))

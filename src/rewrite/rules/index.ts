@@ -2,6 +2,7 @@ import type { Rule } from '../engine.ts'
 import { constantNode } from './constant-node.ts'
 import { foldIntegers } from './fold-integers.ts'
 import { gelu } from './gelu.ts'
+import { idleMask } from './idle-mask.ts'
 import { layerNorm } from './layer-norm.ts'
 import { noOp } from './no-op.ts'
 import { constantTarget } from './reshape-target.ts'
@@ -15,6 +16,7 @@ export const canonicalRules: readonly Rule[] = [
   noOp,
   constantTarget,
   singleTranspose,
+  idleMask,
   safeSoftmax,
   layerNorm,
   gelu,

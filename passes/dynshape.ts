@@ -2,9 +2,9 @@ import { slice } from '../src/analysis/dependence.ts'
 import { dimSummary } from '../src/analysis/describe.ts'
 import { clashesWhenFree } from '../src/analysis/free.ts'
 import { dependsOnSize } from '../src/analysis/grid.ts'
+import { findPatchEmbedding } from '../src/analysis/pixels.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
-import { VitpassError } from '../src/errors.ts'
 import { cloneModel } from '../src/ir/clone.ts'
 import { type Dim, isInt, layoutKey } from '../src/ir/dim.ts'
 import { removeDeadNodes, removeUnusedInitializers } from '../src/ir/edit.ts'
@@ -34,6 +34,7 @@ export const dynshape: Pass = {
       describe: 'HEIGHTxWIDTH in pixels at which the model was exported, where the file does not show it',
       type: 'string',
       default: 'auto',
+      pattern: { regex: /^(auto|[1-9]\d*x[1-9]\d*)$/, wanted: 'HEIGHTxWIDTH, such as 224x224' },
     },
   },
   requires: ['canonical'],
@@ -89,18 +90,12 @@ export const dynshape: Pass = {
 }
 
 function tracedAt(model: Model, options: PassOptions): Trace {
-  const text = String(options.size)
-  if (text === 'auto') return trace(model)
-  const match = /^(\d+)x(\d+)$/.exec(text)
-  if (match === null) {
-    throw new VitpassError('BAD_OPTION', `option dynshape.size cannot be "${text}"`, {
-      remedy: 'give HEIGHTxWIDTH, such as 224x224',
-    })
-  }
-  const { patch } = trace(model)
+  const [height, width] = String(options.size).split('x').map(Number)
+  if (height === undefined || width === undefined) return trace(model)
+  const patch = findPatchEmbedding(model)
   return trace(model, {
-    rows: Math.floor(Number(match[1]) / patch.height),
-    cols: Math.floor(Number(match[2]) / patch.width),
+    rows: Math.floor(height / patch.height),
+    cols: Math.floor(width / patch.width),
   })
 }
 

@@ -36,7 +36,7 @@ export const mask: Pass = {
       choices: ['rect', 'patch'],
     },
     padValue: { describe: 'pixel value of the padding', type: 'number', default: 0 },
-    tol: { describe: 'a pixel this close to padValue still counts as padding', type: 'number', default: 0 },
+    tol: { describe: 'a pixel this close to padValue still counts as padding', type: 'number', default: 0, minimum: 0 },
   },
   requires: ['eager', 'dynshape'],
   run(model, options) {
@@ -64,8 +64,8 @@ export const mask: Pass = {
       }
     }
     applyMask(model, traced, flow.softmaxes, flow.poolings, validityOptions(options))
-    const poolings = flow.poolings.length === 0 ? {} : { pooling: flow.poolings.length }
-    return { status: 'applied', sites: { softmax: flow.softmaxes.length, ...poolings } }
+    const counts = { softmax: flow.softmaxes.length, pooling: flow.poolings.length }
+    return { status: 'applied', sites: Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)) }
   },
 }
 

@@ -1,7 +1,12 @@
-import { type PositionTable, RESIZE_KINDS, type ResizeKind, readPositions } from '../src/analysis/positions.ts'
+import {
+  type Grid,
+  type PositionTable,
+  RESIZE_KINDS,
+  type ResizeKind,
+  readPositions,
+} from '../src/analysis/positions.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
-import { VitpassError } from '../src/errors.ts'
 import { isFloat } from '../src/ir/dtype.ts'
 import { removeDeadNodes, removeUnusedInitializers } from '../src/ir/edit.ts'
 import type { Model } from '../src/ir/model.ts'
@@ -34,6 +39,7 @@ export const posenc: Pass = {
       describe: "the table's own grid as ROWSxCOLS, where the file does not show it",
       type: 'string',
       default: 'auto',
+      pattern: { regex: /^(auto|[1-9]\d*x[1-9]\d*)$/, wanted: 'ROWSxCOLS, such as 14x14' },
     },
   },
   requires: ['dynshape'],
@@ -56,16 +62,9 @@ export const posenc: Pass = {
   },
 }
 
-function nativeGrid(options: PassOptions): { rows: number; cols: number } | null {
-  const text = String(options.native)
-  if (text === 'auto') return null
-  const match = /^(\d+)x(\d+)$/.exec(text)
-  if (match === null) {
-    throw new VitpassError('BAD_OPTION', `option posenc.native cannot be "${text}"`, {
-      remedy: 'give ROWSxCOLS, such as 14x14',
-    })
-  }
-  return { rows: Number(match[1]), cols: Number(match[2]) }
+function nativeGrid(options: PassOptions): Grid | null {
+  const [rows, cols] = String(options.native).split('x').map(Number)
+  return rows === undefined || cols === undefined ? null : { rows, cols }
 }
 
 function chooseRule({ resize, table }: PositionTable, options: PassOptions, notes: Set<string>): ResizeRule {

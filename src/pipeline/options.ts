@@ -19,18 +19,23 @@ export function resolveOptions(pass: Pass, given: Readonly<Record<string, Option
         remedy: known.length === 0 ? 'it takes none' : `it takes ${known.join(', ')}`,
       })
     }
-    resolved[key] = coerce(`${pass.name}.${key}`, spec, value)
+    resolved[key] = coerce(pass.name, key, spec, value)
   }
   return resolved
 }
 
-function coerce(name: string, spec: OptionSpec, value: OptionValue): OptionValue {
+function coerce(pass: string, key: string, spec: OptionSpec, value: OptionValue): OptionValue {
   const bad = (wanted: string): never => {
-    throw new VitpassError('BAD_OPTION', `option ${name} cannot be "${value}"`, { remedy: `give ${wanted}` })
+    throw new VitpassError('BAD_OPTION', `option ${pass}.${key} cannot be "${value}"`, {
+      pass,
+      remedy: `give ${wanted}`,
+    })
   }
   if (spec.type === 'number') {
     const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
-    return typeof number === 'number' && Number.isFinite(number) ? number : bad('a number')
+    if (typeof number !== 'number' || !Number.isFinite(number)) return bad('a number')
+    const { minimum = number } = spec
+    return number >= minimum ? number : bad(`a number of at least ${minimum}`)
   }
   if (spec.type === 'boolean') {
     if (value === true || value === 'true') return true
@@ -38,5 +43,6 @@ function coerce(name: string, spec: OptionSpec, value: OptionValue): OptionValue
   }
   const text = String(value)
   if (spec.choices !== undefined && !spec.choices.includes(text)) return bad(spec.choices.join(' or '))
+  if (spec.pattern !== undefined && !spec.pattern.regex.test(text)) return bad(spec.pattern.wanted)
   return text
 }

@@ -9,6 +9,10 @@ export interface OptionSpec {
   readonly type: 'string' | 'number' | 'boolean'
   readonly default: OptionValue
   readonly choices?: readonly string[]
+  /** What a text looks like, and how to say so. */
+  readonly pattern?: { readonly regex: RegExp; readonly wanted: string }
+  /** The least number. */
+  readonly minimum?: number
 }
 
 export type PassOptions = Readonly<Record<string, OptionValue>>

@@ -104,7 +104,7 @@ export function drawnImage({ height, width }: Size, seed = 1): Dense {
 }
 
 export interface PaddedDifference {
-  /** Largest difference of any image's own part to what the original answers for it alone. */
+  /** Largest difference of any image's own part to what the original answers for it alone, by the size of that answer. */
   readonly own: number
   /** Largest absolute value at padding. */
   readonly padding: number
@@ -134,8 +134,10 @@ export async function paddedAgainstAlone(
       const part = ownPart(got, layout, placement)
       const wanted = item(alone.get(name) as Dense, 0)
       if (part.data.length !== wanted.data.length) throw new Error(`${name} is [${part.dims}], not [${wanted.dims}]`)
+      const scale = Math.max(1, ...wanted.data.map(Math.abs))
       part.data.forEach((x, at) => {
-        own = Math.max(own, Math.abs(x - (wanted.data[at] ?? Number.NaN)))
+        const difference = Math.abs(x - (wanted.data[at] ?? Number.NaN)) / scale
+        own = Math.max(own, Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference)
       })
       for (const x of maskedPart(got, layout, placement)) padding = Math.max(padding, Math.abs(x))
     }

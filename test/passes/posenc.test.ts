@@ -173,7 +173,7 @@ describe('a table stored for one size', () => {
 
   it.each(['4', '4x', 'x4', '4 x 4', '-4x4', 'four'])('stops at a native grid of "%s"', (native) => {
     expect(() => posenc(square(), { posenc: { native } })).toThrow(
-      expect.objectContaining({ code: 'BAD_OPTION', pass: 'posenc' }),
+      expect.objectContaining({ code: 'BAD_OPTION', message: `option posenc.native cannot be "${native}"` }),
     )
   })
 

@@ -5,6 +5,8 @@ import { type Facts, singleNumber } from './facts.ts'
 /** A Gelu that is written out. */
 export interface Gelu {
   readonly input: Value
+  /** The factor `1 + erf(...)` or `1 + tanh(...)`. */
+  readonly gate: Value
   /** `none`: by the error function; `tanh`: Hendrycks and Gimpel's approximation. */
   readonly approximate: 'none' | 'tanh'
 }
@@ -24,10 +26,10 @@ export function matchGelu(node: Node, facts: Facts): Gelu | null {
     if (input === undefined || gate === undefined) continue
     const inner = onePlus(gate, facts)
     if (inner?.producer?.is('Erf') && isScaled(inner.producer.input(0), input, Math.SQRT1_2, facts)) {
-      return { input, approximate: 'none' }
+      return { input, gate, approximate: 'none' }
     }
     if (inner?.producer?.is('Tanh') && isTanhArgument(inner.producer.input(0), input, facts)) {
-      return { input, approximate: 'tanh' }
+      return { input, gate, approximate: 'tanh' }
     }
   }
   return null

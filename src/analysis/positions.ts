@@ -124,7 +124,8 @@ export function readPositions(
   }
   // Markers above every weight show which element of the resized table each element of the operand is.
   const base = 2 ** 40
-  const markers = { dims: outDims, data: Float64Array.from({ length: hidden * patches }, (_, i) => base + i) }
+  const markers = { dims: outDims, data: new Float64Array(hidden * patches) }
+  for (let i = 0; i < markers.data.length; i += 1) markers.data[i] = base + i
   const rows = tokenRows(evaluate(value, facts, new Map([[resized, markers]])), site, tokenAxis, hidden)
   if (rows === null) return refuse('the position table differs between the images of the traced batch')
   const cut = prefixCount * hidden

@@ -57,26 +57,20 @@ export function resizeWeights(builder: Builder, axis: ResizeAxis): Value {
   return builder.div(weights, builder.where(builder.greater(inside, f(0)), total, f(1)))
 }
 
-/** Keys' cubic convolution kernel of a distance >= 0 (IEEE Trans. ASSP 29, 1981), with parameter a. */
+/**
+ * Keys' cubic convolution kernel (IEEE Trans. ASSP 29, 1981) of a distance x >= 0, with parameter a. Both of its pieces are one
+ * formula of t = max(2 - x, 0) and u = max(1 - x, 0): a t^2 (1 - t) + u^2 (4a + 3 - 2u), exact at whole distances.
+ */
 function keys(builder: Builder, distance: Value, a: number): Value {
   const f = (x: number) => builder.float(x)
-  const x = builder.min([distance, f(2)])
-  const near = polynomial(builder, x, [a + 2, -(a + 3), 0, 1])
-  const far = polynomial(builder, x, [a, -5 * a, 8 * a, -4 * a])
-  return builder.where(builder.less(x, f(1)), near, far)
+  const t = builder.relu(builder.sub(f(2), distance))
+  const above = builder.sub(t, f(1))
+  const u = builder.relu(above)
+  const outer = builder.mul(builder.mul(builder.mul(t, t), above), f(-a))
+  const bend = 4 * a + 3 === 0 ? builder.mul(u, f(2)) : builder.sub(builder.mul(u, f(2)), f(4 * a + 3))
+  return builder.sub(outer, builder.mul(builder.mul(u, u), bend))
 }
 
 function triangle(builder: Builder, distance: Value): Value {
   return builder.max([builder.sub(builder.float(1), distance), builder.float(0)])
-}
-
-/** By Horner's rule, highest power first. */
-function polynomial(builder: Builder, x: Value, coefficients: readonly number[]): Value {
-  const [first = 0, ...rest] = coefficients
-  let value: Value | null = null
-  for (const c of rest) {
-    value = value === null ? builder.mul(x, builder.float(first)) : builder.mul(value, x)
-    if (c !== 0) value = builder.add(value, builder.float(c))
-  }
-  return value ?? builder.float(first)
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { registry } from '../../passes/index.ts'
 import type { Model } from '../../src/ir/model.ts'
@@ -18,12 +19,10 @@ const SAME = { fp32: 1e-5, fp16: 1e-2, fp64: 1e-5, bf16: 1e-1 }
 
 const NAMES = registry.passes.map(({ name }) => name)
 
-/** Sizes that the original takes and answers right: where it was traced, and two of the golden images if it knows them. */
+/** Sizes that the original takes and answers right: where it was traced, and one of the golden images if it knows it. */
 function sizesOf({ entry, goldenCase }: Fixture): Size[] {
   const [height, width] = entry.traceSize
-  const right = goldenCase.images.filter(
-    ({ index, tags }) => entry.rightAlone.includes(index) && tags.some((tag) => tag === 'wide' || tag === 'larger'),
-  )
+  const right = goldenCase.images.filter(({ index, tags }) => entry.rightAlone.includes(index) && tags.includes('wide'))
   return [...(entry.knownWrong === undefined ? [{ height, width }] : []), ...right]
 }
 
@@ -47,6 +46,17 @@ async function reference(original: OrtRunner, fixture: Fixture, size: Size): Pro
     for (let i = 0; i < Math.min(each, all.length - b); i += 1) answers.push(itemsOf(outputs, i))
   }
   return answers
+}
+
+function withRunner(model: Model, use: (runner: OrtRunner) => Promise<void>): Promise<void> {
+  return withSource(model, async (source) => {
+    const runner = await OrtRunner.open(source)
+    try {
+      await use(runner)
+    } finally {
+      await runner.close()
+    }
+  })
 }
 
 function itemsOf(outputs: ReadonlyMap<string, Dense>, b: number): Map<string, Dense> {
@@ -85,6 +95,27 @@ describe.each(allFixtures())('$name', (fixture) => {
 
   afterAll(() => answers.clear())
 
+  /** Models that have answered right already: passes that find nothing to do leave them as they are. */
+  const proven = new Set<string>()
+
+  async function answersAlike(model: Model): Promise<void> {
+    const digest = createHash('sha256').update(serializeModel(model)).digest('hex')
+    if (proven.has(digest)) return
+    await withRunner(model, async (runner) => {
+      for (const [size, wanted] of answers) {
+        const all = images(goldenCase, size, 4)
+        const each = batchOf(runner)
+        const got: Map<string, Dense>[] = []
+        for (let b = 0; b < all.length; b += each) {
+          const outputs = await answer(runner, all.slice(b, b + each), size)
+          for (let i = 0; i < each; i += 1) got.push(itemsOf(outputs, i))
+        }
+        expect(worstOf(got, wanted)).toBeLessThan(SAME[entry.precision])
+      }
+    })
+    proven.add(digest)
+  }
+
   it.each(NAMES)('%s alone answers as ONNX Runtime does for the original, and is done once', async (pass) => {
     const model = await readModel(path)
     const before = serializeModel(model)
@@ -92,23 +123,7 @@ describe.each(allFixtures())('$name', (fixture) => {
     expect(report.passes.at(-1)?.pass).toBe(pass)
     const applied = report.passes.filter(({ status }) => status === 'applied')
     expect(Buffer.compare(serializeModel(model), before) === 0).toBe(applied.length === 0)
-    await withSource(model, async (source) => {
-      const runner = await OrtRunner.open(source)
-      try {
-        for (const [size, wanted] of answers) {
-          const all = images(goldenCase, size, 4)
-          const each = batchOf(runner)
-          const got: Map<string, Dense>[] = []
-          for (let b = 0; b < all.length; b += each) {
-            const outputs = await answer(runner, all.slice(b, b + each), size)
-            for (let i = 0; i < each; i += 1) got.push(itemsOf(outputs, i))
-          }
-          expect(worstOf(got, wanted)).toBeLessThan(SAME[entry.precision])
-        }
-      } finally {
-        await runner.close()
-      }
-    })
+    await answersAlike(model)
     unchanged(model, pass)
     const external = model.graph.initializers.some((value) => value.tensor?.storage.kind === 'external')
     if (!external) unchanged(parseModel(serializeModel(model)), pass)
@@ -117,20 +132,15 @@ describe.each(allFixtures())('$name', (fixture) => {
   it('posenc alone gives an unpadded image of any size what PyTorch gives it', async () => {
     const model = await readModel(path)
     runPasses(registry, model, ['posenc'])
-    await withSource(model, async (source) => {
-      const runner = await OrtRunner.open(source)
-      try {
-        for (const { index, tags, height, width, pixels } of goldenCase.images) {
-          // From pixels, a zero edge is no part of the image.
-          if (tags.includes('edge-zero')) continue
-          const outputs = await answer(runner, [pixels], { height, width })
-          const wanted = new Map(
-            Object.entries(entry.outputs).map(([name, prefix]) => [name, goldenCase.expected(prefix, index)]),
-          )
-          expect(worstOf([itemsOf(outputs, 0)], [wanted])).toBeLessThan(goldenCase.tolerance[entry.precision])
-        }
-      } finally {
-        await runner.close()
+    await withRunner(model, async (runner) => {
+      for (const { index, tags, height, width, pixels } of goldenCase.images) {
+        // From pixels, a zero edge is no part of the image.
+        if (tags.includes('edge-zero')) continue
+        const outputs = await answer(runner, [pixels], { height, width })
+        const wanted = new Map(
+          Object.entries(entry.outputs).map(([name, prefix]) => [name, goldenCase.expected(prefix, index)]),
+        )
+        expect(worstOf([itemsOf(outputs, 0)], [wanted])).toBeLessThan(goldenCase.tolerance[entry.precision])
       }
     })
   })

@@ -106,7 +106,7 @@ const FITTING: readonly Fitting[] = [
     name: 'mean of the patch embedding as a map',
     draw: ({ b, grid }) => [b.reduceMean(grid, { axes: [2, 3], keepdims: 0 })],
     layout: POOLED,
-    sites: { softmax: 0, pooling: 1 },
+    sites: { pooling: 1 },
   },
   {
     name: 'attention pooling with a learned query',

@@ -4,7 +4,7 @@ import { floatTensor } from '../../src/ir/tensor-data.ts'
 import type { DeclaredDim, Value } from '../../src/ir/value.ts'
 import type { Builder } from '../../src/ops/builder.ts'
 import type { ConvOptions } from '../../src/ops/generated/builders.ts'
-import { compute, noise, sketch } from './graphs.ts'
+import { compute, noise, open, sketch } from './graphs.ts'
 import { type Axis, maskedPart, ownPart, type Placement } from './layout.ts'
 import { gridOf, item, padBatch, type Size } from './padded.ts'
 import type { Dense } from './safetensors.ts'
@@ -33,17 +33,20 @@ export interface Drawing {
   /** Factor on the weights of the patch convolution; with 0 every patch is the same. */
   readonly gain?: number
   readonly conv?: ConvOptions
+  /** What is done to the image before it is cut into patches. */
+  readonly prepare?: (b: Builder, pixels: Value) => Value
 }
 
 /** A model that cuts an image into patches of 4 pixels and hands them to `draw`, which returns the outputs. */
 export function drawVit(draw: (pen: Pen) => readonly Value[], drawing: Drawing = {}): Model {
-  const { opset = 17, dims = ['batch', 3, 'height', 'width'], gain = 1, conv = {} } = drawing
+  const { opset = 17, dims = ['batch', 3, 'height', 'width'], gain = 1, conv = {}, prepare } = drawing
   const { model } = sketch(opset, { pixels: dims }, (b, [pixels], graph) => {
     if (pixels === undefined) return []
     const kernel = conv.kernel_shape ?? [PATCH, PATCH]
     const weight = weights(b, [WIDTH, 3, ...kernel], 1, gain / 2)
     const bias = weights(b, [WIDTH], 2)
-    const grid = b.conv(pixels, weight, { bias, kernel_shape: kernel, strides: [PATCH, PATCH], ...conv })
+    const image = prepare === undefined ? pixels : prepare(b, pixels)
+    const grid = b.conv(image, weight, { bias, kernel_shape: kernel, strides: [PATCH, PATCH], ...conv })
     const rows = b.reshape(grid, b.int64([0, WIDTH, -1]))
     return draw({ b, graph, pixels, grid, tokens: b.transpose(rows, { perm: [0, 2, 1] }) })
   })
@@ -124,10 +127,11 @@ export async function paddedAgainstAlone(
   const over = (lengths: number[]) => Math.max(...lengths) + PATCH
   const canvas = { height: over(sizes.map(({ height }) => height)), width: over(sizes.map(({ width }) => width)) }
   const together = await compute(models.transformed, { pixels: padBatch(images, canvas) })
+  const original = await open(models.original)
   let [own, padding] = [0, 0]
   for (const [i, image] of images.entries()) {
     const size = sizes[i] as Size
-    const alone = await compute(models.original, { pixels: { data: image.data, dims: [1, ...image.dims] } })
+    const alone = await original.run({ pixels: { data: image.data, dims: [1, ...image.dims] } })
     const placement: Placement = { prefix, padded: gridOf(canvas, PATCH), own: gridOf(size, PATCH), hidden: [] }
     for (const [name, layout] of Object.entries(layouts)) {
       const got = item(together.get(name) as Dense, i)
@@ -142,5 +146,6 @@ export async function paddedAgainstAlone(
       for (const x of maskedPart(got, layout, placement)) padding = Math.max(padding, Math.abs(x))
     }
   }
+  await original.close()
   return { own, padding }
 }

@@ -65,10 +65,15 @@ export function operators({ model }: Sketch): string[] {
   return model.graph.nodes.map((node) => (node.domain === '' ? node.opType : `${node.domain}:${node.opType}`))
 }
 
+/** A session of the model as it stands. */
+export function open(model: Model): Promise<OrtRunner> {
+  return OrtRunner.open(serializeModel(model))
+}
+
 /** What ONNX Runtime computes for seeded inputs. */
 export async function compute(model: Model, feeds: Readonly<Record<string, Dense>>): Promise<Map<string, Dense>> {
   model.graph.touch()
-  const runner = await OrtRunner.open(serializeModel(model))
+  const runner = await open(model)
   try {
     return await runner.run(feeds)
   } finally {

@@ -1,8 +1,10 @@
 import type { Rule } from '../engine.ts'
 import { constantNode } from './constant-node.ts'
 import { foldIntegers } from './fold-integers.ts'
+import { fusableGelu } from './fusable-gelu.ts'
 import { gelu } from './gelu.ts'
 import { idleMask } from './idle-mask.ts'
+import { keyTranspose } from './key-transpose.ts'
 import { layerNorm } from './layer-norm.ts'
 import { noOp } from './no-op.ts'
 import { constantTarget } from './reshape-target.ts'
@@ -20,4 +22,6 @@ export const canonicalRules: readonly Rule[] = [
   safeSoftmax,
   layerNorm,
   gelu,
+  fusableGelu,
+  keyTranspose,
 ]

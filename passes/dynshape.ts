@@ -10,10 +10,10 @@ import { type Dim, isInt, layoutKey } from '../src/ir/dim.ts'
 import { removeDeadNodes, removeUnusedInitializers } from '../src/ir/edit.ts'
 import type { Model } from '../src/ir/model.ts'
 import type { Node } from '../src/ir/node.ts'
-import { writeProvenance } from '../src/ir/provenance.ts'
+import { readProvenance, writeProvenance } from '../src/ir/provenance.ts'
 import type { DeclaredDim, Value } from '../src/ir/value.ts'
 import { Builder } from '../src/ops/builder.ts'
-import { type Pass, type PassOptions, refuse } from '../src/pipeline/pass.ts'
+import { type Pass, refuse } from '../src/pipeline/pass.ts'
 import { planFreeing } from '../src/rewrite/free-sizes.ts'
 import { SizeEmitter } from '../src/rewrite/sizes.ts'
 
@@ -38,8 +38,14 @@ export const dynshape: Pass = {
     },
   },
   requires: ['canonical'],
-  run(model, options) {
-    const traced = tracedAt(model, options)
+  prepare(model, options) {
+    const [height, width] = String(options.size).split('x').map(Number)
+    if (height === undefined || width === undefined) return
+    const patch = findPatchEmbedding(model)
+    writeProvenance(model, { grid: { rows: Math.floor(height / patch.height), cols: Math.floor(width / patch.width) } })
+  },
+  run(model) {
+    const traced = trace(model)
     const builder = new Builder(model.graph, model.opset, {
       scope: 'vitpass/dynshape',
       dtypeOf: (value) => traced.facts.dtype(value),
@@ -54,6 +60,11 @@ export const dynshape: Pass = {
     }
     if (refusals.length > 0) return { status: 'refused', refusals }
 
+    const dims = freeDims(traced)
+    const renamed = dims.filter((dim, axis) => dim !== traced.patch.pixels.declaredDims?.[axis]).length
+    if (plan.edits.length === 0 && renamed === 0) {
+      return { status: 'nothing', notes: ['batch, height and width are free already'] }
+    }
     const tables = positionNodes(model, traced)
     const untouched = cloneModel(model)
     const sites: Record<string, number> = {}
@@ -61,10 +72,8 @@ export const dynshape: Pass = {
       edit.apply(builder, sizes)
       sites[edit.kind] = (sites[edit.kind] ?? 0) + 1
     }
-    const renamed = declareDims(model, traced)
+    declareDims(model, traced, dims)
     if (renamed > 0) sites['named dim'] = renamed
-    if (Object.keys(sites).length === 0)
-      return { status: 'nothing', notes: ['batch, height and width are free already'] }
     for (const value of model.graph.nodes.flatMap((node) => node.outputs)) {
       if (value !== null && !model.graph.outputs.includes(value)) value.type = null
     }
@@ -83,20 +92,11 @@ export const dynshape: Pass = {
       )
     }
     if (traced.exported !== null) writeProvenance(model, { exported: traced.exported })
-    if (clashes.length > 0) writeProvenance(model, { grid: { rows: traced.sizes.rows, cols: traced.sizes.cols } })
+    const grid = clashes.length === 0 ? undefined : { rows: traced.sizes.rows, cols: traced.sizes.cols }
+    if (grid !== undefined || readProvenance(model).grid !== undefined) writeProvenance(model, { grid })
     const notes = clashes.length === 0 ? [] : ['a position table still fits one size only: posenc frees it']
     return { status: 'applied', sites, notes }
   },
-}
-
-function tracedAt(model: Model, options: PassOptions): Trace {
-  const [height, width] = String(options.size).split('x').map(Number)
-  if (height === undefined || width === undefined) return trace(model)
-  const patch = findPatchEmbedding(model)
-  return trace(model, {
-    rows: Math.floor(height / patch.height),
-    cols: Math.floor(width / patch.width),
-  })
 }
 
 /** The nodes that make what is added to the tokens for their positions, and those that add it: `posenc` replaces them. */
@@ -110,25 +110,26 @@ function positionNodes(model: Model, traced: Trace): ReadonlySet<Node> {
   )
 }
 
-/** Gives the image input and the outputs named axes. Returns how many of the input's were numbers or shared one name. */
-function declareDims(model: Model, traced: Trace): number {
-  const { pixels } = traced.patch
+/** The image input's axes with names for batch, height and width, each its own. */
+function freeDims({ patch: { pixels } }: Trace): readonly DeclaredDim[] {
   const before = pixels.declaredDims ?? [null, null, null, null]
-  const names = ['batch', '', 'height', 'width']
-  const dims = before.map((dim, axis): DeclaredDim => {
+  return before.map((dim, axis): DeclaredDim => {
     if (axis === 1) return dim
     const shared = typeof dim === 'string' && before.indexOf(dim) !== before.lastIndexOf(dim)
-    return typeof dim === 'string' && dim !== '' && !shared ? dim : (names[axis] ?? null)
+    return typeof dim === 'string' && dim !== '' && !shared ? dim : (AXES[axis] ?? null)
   })
-  const changed = dims.filter((dim, axis) => dim !== before[axis]).length
+}
+
+const AXES = ['batch', '', 'height', 'width']
+
+function declareDims(model: Model, traced: Trace, dims: readonly DeclaredDim[]): void {
+  const { pixels } = traced.patch
   pixels.type = { kind: 'tensor', dtype: pixels.dtype ?? 'float', dims }
-  const spelled = new Map<string, string>(
-    ['batch', 'height', 'width'].map((key) => [key, String(dims[names.indexOf(key)])]),
-  )
-  const taken = new Set<string>(spelled.values())
+  const named = [0, 2, 3].map((axis): [string, string] => [String(AXES[axis]), String(dims[axis])])
+  const spelled = new Map(named)
+  const taken = new Set(spelled.values())
   for (const output of model.graph.outputs) declareOutput(output, traced, spelled, taken)
-  if (changed > 0) model.graph.touch()
-  return changed
+  model.graph.touch()
 }
 
 function declareOutput(output: Value, { facts }: Trace, spelled: Map<string, string>, taken: Set<string>): void {

@@ -130,7 +130,7 @@ function summariseAttention({ node, axis, dims }: SoftmaxSite, traced: Trace): A
 function headsOf(dims: readonly Dim[]): number | null {
   const leading = dims.slice(0, -2).flatMap((dim) => resolve(dim).atoms)
   const [first, ...rest] = leading
-  if (first?.kind !== 'sym' || !rest.every((atom) => atom.kind === 'int')) return null
+  if (first?.kind !== 'sym' || !rest.every((atom) => isInt({ atoms: [atom], n: atom.n }))) return null
   return rest.reduce((n, atom) => n * atom.n, 1)
 }
 

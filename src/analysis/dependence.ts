@@ -28,7 +28,7 @@ export function dependents(graph: Graph, ...sources: readonly Value[]): Set<Valu
 export function sizeDerived(graph: Graph, facts: Facts): Set<Value> {
   const found = new Set<Value>()
   for (const node of graph.nodes) {
-    const inherits = node.inputs.some((value) => value !== null && found.has(value))
+    const inherits = node.inputs.some((value, slot) => value !== null && found.has(value) && !isShapeSlot(node, slot))
     for (const output of node.outputs) {
       if (output === null) continue
       const contents = facts.contents(output)
@@ -38,6 +38,26 @@ export function sizeDerived(graph: Graph, facts: Facts): Set<Value> {
     }
   }
   return found
+}
+
+/** Input slots that say how a result is shaped or what is taken, and take no part in its numbers. */
+const SHAPE_SLOTS: Readonly<Record<string, readonly number[]>> = {
+  Reshape: [1],
+  Expand: [1],
+  Tile: [1],
+  ConstantOfShape: [0],
+  Slice: [1, 2, 3, 4],
+  Split: [1],
+  Pad: [1, 3],
+  Squeeze: [1],
+  Unsqueeze: [1],
+}
+
+/** True for an input that says how the result is shaped, and takes no part in its numbers. */
+export function isShapeSlot(node: Node, slot: number): boolean {
+  return (
+    node.domain === '' && (SHAPE_SLOTS[node.opType]?.includes(slot) ?? (node.opType.startsWith('Reduce') && slot === 1))
+  )
 }
 
 function reads(node: Node, values: ReadonlySet<Value>): boolean {

@@ -6,6 +6,7 @@ import { dependents, sizeDerived } from './dependence.ts'
 import { shapeSummary } from './describe.ts'
 import { singleNumber } from './facts.ts'
 import { dependsOnSize, gridAxes } from './grid.ts'
+import { changesBeforePatches, mixesImages, sizeOperand } from './mixing.ts'
 import { normalAxis } from './shapes/context.ts'
 import {
   type GridOperand,
@@ -61,6 +62,7 @@ class Walk {
   }
 
   run(): TokenFlow {
+    this.problems.push(...changesBeforePatches(this.graph, this.trace, this.live))
     const started = dependents(this.graph, this.trace.patch.conv.output(0) as Value)
     for (const node of this.graph.nodes) {
       if (node === this.trace.patch.conv || node.is('Shape', 'Size')) continue
@@ -85,7 +87,12 @@ class Walk {
     if (shapes.some((dims) => dims === null))
       return this.refuse(node, `the shape of what ${node.opType} reads is not known`)
     const known = shapes as readonly (readonly Dim[])[]
-    if (POINTWISE.has(key)) this.checkNumbers(node)
+    const number = sizeOperand(node, this.live, this.sized, this.trace)
+    if (number !== null) {
+      return this.refuse(node, `${node.opType} computes with ${number.name}, a number that depends on the padded size`)
+    }
+    const mixing = mixesImages(node, this.live, this.trace)
+    if (mixing !== null) return this.refuse(node, mixing)
     if (!known.some((dims) => dims.some((dim) => bears(dim)))) return
     this.carryZeros(node)
     if (POINTWISE.has(key)) return this.pointwise(node)
@@ -115,16 +122,6 @@ class Walk {
 
   private outputDims(node: Node): readonly Dim[] | null {
     return this.dims(node.output(0))
-  }
-
-  /** Refuses a number that is computed from the padded size, such as a count of tokens to divide by. */
-  private checkNumbers(node: Node): void {
-    for (const value of node.inputs) {
-      if (value === null || this.live.has(value) || !this.sized.has(value)) continue
-      if (this.dims(value)?.every((dim) => !bears(dim)) === true) {
-        this.refuse(node, `${node.opType} computes with ${value.name}, a number that depends on the padded size`)
-      }
-    }
   }
 
   private pointwise(node: Node): void {
@@ -164,6 +161,7 @@ class Walk {
     }
     if (before === null) return
     if (node.is('Gather')) return this.gather(node, before)
+    if (node.is('Slice')) return this.slice(node, before)
     if (!node.is('Reshape', 'Flatten')) return
     const after = this.outputDims(node)
     const lengths = (dims: readonly Dim[]) =>
@@ -171,6 +169,16 @@ class Walk {
     const told = (dims: readonly Dim[]) => lengths(dims).map(layoutKey).sort().join()
     if (after !== null && told(after) !== told(before)) {
       this.refuse(node, `${node.opType} from ${shapeSummary(before)} to ${shapeSummary(after)} splits the token axis`)
+    }
+  }
+
+  private slice(node: Node, before: readonly Dim[]): void {
+    const { facts } = this.trace
+    const steps = node.input(4) === null ? [] : facts.constants(node.input(4))
+    const axes = facts.constants(node.input(3)) ?? node.ints('axes') ?? before.map((_, i) => i)
+    const turned = axes.filter((_, i) => steps === null || (steps[i] ?? 1) !== 1)
+    if (turned.some((axis) => bears(before[normalAxis(axis, before.length)]))) {
+      this.refuse(node, 'Slice takes tokens in another order or leaves some out')
     }
   }
 

@@ -50,7 +50,7 @@ export function inspectModel(registry: Registry, model: Model): InspectReport {
     const name = node.domain === '' ? node.opType : `${node.domain}.${node.opType}`
     operators[name] = (operators[name] ?? 0) + 1
   }
-  const read = attemptAnatomy(model)
+  const read = attemptAnatomy(registry, model)
   return {
     producer: [model.producerName, model.producerVersion].filter(Boolean).join(' '),
     irVersion: model.irVersion,
@@ -72,15 +72,26 @@ function summarise(value: Value): ValueSummary {
   return { name: value.name, dtype: value.dtype ?? 'unknown', dims: value.declaredDims }
 }
 
-function attemptAnatomy(model: Model): Pick<InspectReport, 'anatomy' | 'notRead'> {
+function attemptAnatomy(registry: Registry, model: Model): Pick<InspectReport, 'anatomy' | 'notRead'> {
   try {
-    return { anatomy: readAnatomy(model), notRead: null }
+    return { anatomy: readAnatomy(lowered(registry, model)), notRead: null }
   } catch (error) {
     if (!(error instanceof VitpassError) || error.code === 'INTERNAL') throw error
     const { message, node, remedy } = error
     const detail = { ...(node === undefined ? {} : { node }), ...(remedy === undefined ? {} : { remedy }) }
     return { anatomy: null, notRead: { reason: message, ...detail } }
   }
+}
+
+/** A copy in which fused attention is written out, where it can be: there its parts are to be seen. */
+function lowered(registry: Registry, model: Model): Model {
+  const copy = cloneModel(model)
+  try {
+    runPasses(registry, copy, ['eager'])
+  } catch (error) {
+    if (!(error instanceof PassRefusedError)) throw error
+  }
+  return copy
 }
 
 function tryPass(registry: Registry, model: Model, name: string): PassFit {

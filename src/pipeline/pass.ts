@@ -47,6 +47,8 @@ export interface Pass {
   readonly options: Readonly<Record<string, OptionSpec>>
   /** Passes that must have run before. */
   readonly requires: readonly string[]
+  /** Notes in the model's metadata what passes before it should know of its options. */
+  prepare?(model: Model, options: PassOptions): void
   run(model: Model, options: PassOptions): PassResult
 }
 

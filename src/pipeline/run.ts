@@ -90,6 +90,7 @@ export function runPasses(
   })
   const backup = cloneModel(model)
   try {
+    for (const { pass, options: own } of ready) pass.prepare?.(model, own)
     for (const step of ready) {
       const done = runStep(step, model)
       reports.push(done)

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { registry } from '../../passes/index.ts'
 import { VitpassError } from '../../src/errors.ts'
-import { floatTensor } from '../../src/ir/tensor-data.ts'
 import type { Value } from '../../src/ir/value.ts'
 import { parseModel } from '../../src/onnx/parse.ts'
 import type { PassResult } from '../../src/pipeline/pass.ts'
@@ -12,12 +11,9 @@ import {
   drawVit,
   gridShape,
   HEADS,
-  inHeads,
   PATCH,
   type Pen,
-  paddedAgainstAlone,
   project,
-  scoresOf,
   WIDTH,
   weights,
   withClassToken,
@@ -342,69 +338,5 @@ describe('a pass that refuses leaves the model as the passes before it left it',
     const defaults = Object.fromEntries(Object.entries(pass.options).map(([key, option]) => [key, option.default]))
     expect(statusOf(() => pass.run(model, defaults))).toBe('refused')
     expect(model.graph.version).toBe(edits)
-  })
-})
-
-describe('what looks alike and is right is not refused', () => {
-  const sizes = [
-    { height: 16, width: 16 },
-    { height: 8, width: 20 },
-    { height: 4, width: 4 },
-    { height: 20, width: 8 },
-  ]
-  const fits: readonly { readonly name: string; readonly draw: (pen: Pen) => readonly Value[] }[] = [
-    {
-      name: 'a convolution of one pixel after attention',
-      draw: (pen) => {
-        const { b } = pen
-        const mixed = b.transpose(attend(b, pen.tokens), { perm: [0, 2, 1] })
-        const map = b.reshape(mixed, b.concat([b.int64([0, WIDTH]), gridShape(pen)], { axis: 0 }))
-        const out = b.conv(map, weights(b, [WIDTH, WIDTH, 1, 1], 60), { kernel_shape: [1, 1] })
-        return [b.transpose(b.reshape(out, b.int64([0, WIDTH, -1])), { perm: [0, 2, 1] })]
-      },
-    },
-    {
-      name: 'a bias on scores that is one number for each head',
-      draw: ({ b, tokens }) => [attend(b, tokens, 10, (scores) => b.add(scores, weights(b, [1, HEADS, 1, 1], 71)))],
-    },
-    {
-      name: 'scores of three axes, batch and heads merged',
-      draw: ({ b, tokens }) => {
-        const merged = (x: Value) =>
-          b.reshape(inHeads(b, x), b.concat([b.int64([-1]), length, b.int64([WIDTH / HEADS])], { axis: 0 }))
-        const length = b.gather(b.shape(tokens), b.int64([1]), { axis: 0 })
-        const scores = b.matMul(
-          merged(project(b, tokens, 80)),
-          b.transpose(merged(project(b, tokens, 81)), { perm: [0, 2, 1] }),
-        )
-        const mixed = b.matMul(b.softmax(scores, { axis: -1 }), merged(project(b, tokens, 82)))
-        const split = b.reshape(mixed, b.concat([b.int64([-1, HEADS]), length, b.int64([WIDTH / HEADS])], { axis: 0 }))
-        return [b.reshape(b.transpose(split, { perm: [0, 2, 1, 3] }), b.int64([0, 0, WIDTH]))]
-      },
-    },
-    {
-      name: 'keys on the query axis, their softmax over it and the product turned',
-      draw: ({ b, tokens }) => {
-        const turned = b.transpose(scoresOf(b, tokens, 83), { perm: [0, 1, 3, 2] })
-        const weight = b.transpose(b.softmax(turned, { axis: 2 }), { perm: [0, 1, 3, 2] })
-        const mixed = b.matMul(weight, inHeads(b, tokens))
-        return [b.reshape(b.transpose(mixed, { perm: [0, 2, 1, 3] }), b.int64([0, 0, WIDTH]))]
-      },
-    },
-    {
-      name: 'two blocks, and normalisation over the width',
-      draw: ({ b, tokens }) => {
-        const scale = b.constant(floatTensor([WIDTH], new Array(WIDTH).fill(1.5)))
-        return [b.layerNormalization(attend(b, attend(b, tokens, 10), 90), scale, { axis: -1 })]
-      },
-    },
-  ]
-
-  it.each(fits)('$name', async ({ draw }) => {
-    const [original, transformed] = [drawVit(draw), drawVit(draw)]
-    runPasses(registry, transformed, ALL)
-    const found = await paddedAgainstAlone({ original, transformed }, { y0: ['tokens', 'fixed'] }, sizes)
-    expect(found.own).toBeLessThan(1e-5)
-    expect(found.padding).toBe(0)
   })
 })

@@ -7,36 +7,58 @@ import { type Atom, type Dim, floorDiv, int, product } from '../../ir/dim.ts'
  * Null where a symbolic size would have to be split otherwise.
  */
 export function reshapeDims(from: readonly Dim[], to: readonly number[]): Dim[] | null {
-  const queue = from.flatMap((dim) => dim.atoms)
+  const queue: Part[] = from.flatMap((dim, axis) => dim.atoms.map((atom) => ({ atom, axis })))
   const result: Dim[] = []
   for (const [index, target] of to.entries()) {
-    const taken: Dim[] = []
-    let size = 1
-    // A target of 1 takes a symbolic size that happens to be 1 in this trace, but no more than one.
-    if (target === 1 && queue[0] !== undefined && queue[0].n === 1) taken.push(one(queue.shift() as Atom))
-    while (size < target) {
-      const next = queue.shift()
-      if (next === undefined) return null
-      const missing = target / size
-      if (next.n <= missing) {
-        taken.push(one(next))
-        size *= next.n
-        continue
-      }
-      const parts = split(next, missing, to.slice(index + 1))
-      if (parts === null) return null
-      taken.push(parts[0])
-      queue.unshift(...parts[1].atoms)
-      size *= missing
-    }
-    if (size !== target) return null
+    const taken = take(queue, target, to.slice(index + 1))
+    if (taken === null) return null
     result.push(product(...taken))
   }
   const last = result.length - 1
-  const rest = queue.map(one)
+  const rest = queue.map(({ atom }) => one(atom))
   if (rest.some((dim) => dim.n !== 1)) return null
   if (rest.length > 0 && last >= 0) result[last] = product(result[last] ?? int(1), ...rest)
   return result
+}
+
+/** A factor of the input, and the axis that it comes from. */
+interface Part {
+  readonly atom: Atom
+  readonly axis: number
+}
+
+/** Takes the factors of one output axis off the front of the queue; null where they do not multiply to its size. */
+function take(queue: Part[], target: number, following: readonly number[]): Dim[] | null {
+  const taken: Dim[] = []
+  let size = 1
+  let axis = -1
+  const next = (): Part | undefined => {
+    const part = queue.shift()
+    axis = part?.axis ?? axis
+    return part
+  }
+  // A target of 1 takes a symbolic size that happens to be 1 in this trace, but no more than one.
+  if (target === 1 && queue[0]?.atom.n === 1) taken.push(one((next() as Part).atom))
+  while (size < target) {
+    const part = next()
+    if (part === undefined) return null
+    const missing = target / size
+    if (part.atom.n <= missing) {
+      taken.push(one(part.atom))
+      size *= part.atom.n
+      continue
+    }
+    const parts = split(part.atom, missing, following)
+    if (parts === null) return null
+    taken.push(parts[0])
+    queue.unshift(...parts[1].atoms.map((atom) => ({ atom, axis: part.axis })))
+    size *= missing
+  }
+  if (size !== target) return null
+  // A factor that is 1 in this trace stays with the axis that it came in, unless the output has an axis of 1 for it.
+  while (target !== 1 && following[0] !== 1 && queue[0]?.atom.n === 1 && queue[0].axis === axis)
+    taken.push(one((next() as Part).atom))
+  return taken
 }
 
 function one(atom: Atom): Dim {

@@ -1,0 +1,103 @@
+import type { Dim } from '../ir/dim.ts'
+import { roots } from '../ir/dim.ts'
+import type { Graph } from '../ir/graph.ts'
+import type { Node } from '../ir/node.ts'
+import type { Value } from '../ir/value.ts'
+import { isShapeSlot, sizeDerived, slice } from './dependence.ts'
+import { dependsOnSize } from './grid.ts'
+import { normalAxis } from './shapes/context.ts'
+import { type MixingProblem, POINTWISE } from './token-sites.ts'
+import type { Trace } from './trace.ts'
+
+/** The first input that holds numbers computed from the padded size, where the node computes with them; null if there is none. */
+export function sizeOperand(
+  node: Node,
+  live: ReadonlySet<Value>,
+  sized: ReadonlySet<Value>,
+  trace: Trace,
+): Value | null {
+  for (const [slot, value] of node.inputs.entries()) {
+    if (value === null || live.has(value) || !sized.has(value) || isShapeSlot(node, slot)) continue
+    const alongTokens = trace.facts.dims(value)?.some(dependsOnSize) ?? false
+    // Positions are added to the tokens, one row for each: those are looked at as such.
+    if (node.domain === '' && POINTWISE.has(node.opType) && alongTokens) continue
+    return value
+  }
+  return null
+}
+
+/** How a node lets one image of the batch see another; null where it does not. */
+export function mixesImages(node: Node, live: ReadonlySet<Value>, trace: Trace): string | null {
+  const { facts } = trace
+  const source = node.inputs.find((value) => value !== null && live.has(value)) ?? null
+  const dims = facts.dims(source)
+  if (dims === null || node.domain !== '') return null
+  const holdsBatch = (axis: number) => hasBatch(dims[normalAxis(axis, dims.length)])
+  const constants = (slot: number) => facts.constants(node.input(slot))
+  if (node.opType.startsWith('Reduce')) {
+    const axes = node.ints('axes') ?? constants(1) ?? (node.input(1) === null ? dims.map((_, i) => i) : [])
+    return axes.some(holdsBatch) ? `${node.opType} runs over the batch` : null
+  }
+  switch (node.opType) {
+    case 'ArgMax':
+    case 'ArgMin':
+      return holdsBatch(node.int('axis', 0)) ? `${node.opType} runs over the batch` : null
+    case 'Softmax':
+    case 'LogSoftmax': {
+      const axis = node.int('axis', trace.opset < 13 ? 1 : -1)
+      return holdsBatch(axis) ? `${node.opType} runs over the batch` : null
+    }
+    case 'CumSum':
+      return (constants(1) ?? []).some(holdsBatch) ? 'CumSum runs over the batch' : null
+    case 'Gather':
+      return source === node.input(0) && holdsBatch(node.int('axis', 0))
+        ? 'Gather picks images of the batch by number'
+        : null
+    case 'Slice':
+      return (constants(3) ?? node.ints('axes') ?? []).some(holdsBatch) ? 'Slice cuts the batch' : null
+    case 'MatMul':
+    case 'Gemm':
+      return contractsBatch(node, trace) ? `${node.opType} sums over the batch` : null
+  }
+  return null
+}
+
+function hasBatch(dim: Dim | undefined): boolean {
+  return dim !== undefined && roots(dim).has('batch')
+}
+
+function contractsBatch(node: Node, { facts }: Trace): boolean {
+  const [a, b] = [facts.dims(node.input(0)), facts.dims(node.input(1))]
+  const transA = node.int('transA', 0) === 1
+  const transB = node.int('transB', 0) === 1
+  return hasBatch(a?.at(transA ? -2 : -1)) || ((b?.length ?? 0) > 1 && hasBatch(b?.at(transB ? -1 : -2)))
+}
+
+/**
+ * What stands between the image input and the patch embedding must treat every pixel alike, whatever the padded size: a constant for
+ * each channel may be added or multiplied, and nothing that is computed from the image or its size.
+ */
+export function changesBeforePatches(graph: Graph, trace: Trace, live: ReadonlySet<Value>): MixingProblem[] {
+  const source = trace.patch.conv.input(0)
+  if (source === null) return []
+  const sized = sizeDerived(graph, trace.facts)
+  return slice(graph, source).flatMap((node): MixingProblem[] => {
+    if (!node.outputs.some((value) => value !== null && live.has(value))) return []
+    const foreign = node.inputs.filter((value): value is Value => value !== null && !live.has(value))
+    const uneven = foreign.some(
+      (value) => sized.has(value) || (trace.facts.dims(value) ?? []).slice(-2).some((dim) => dim.n !== 1),
+    )
+    const images = node.inputs.filter((value) => value !== null && live.has(value)).length
+    if (images === 1 && !uneven && isPerPixel(node)) return []
+    return [
+      {
+        node,
+        reason: `${node.opType} changes the image before it is cut into patches, by more than a constant for each channel`,
+      },
+    ]
+  })
+}
+
+function isPerPixel(node: Node): boolean {
+  return node.domain === '' && (POINTWISE.has(node.opType) || node.opType === 'Identity')
+}

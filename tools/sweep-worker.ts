@@ -4,11 +4,11 @@ import type { Measured } from '../test/support/measure.ts'
 import type { Masking } from '../test/support/properties.ts'
 import { MASKINGS, transformAndCheck } from '../test/support/transform.ts'
 
-/** One export to sweep: entry `index` of a case's models. */
+/** One export to sweep, by the `file` of its entry in case.json. */
 export interface Job {
   readonly root: string
   readonly caseName: string
-  readonly index: number
+  readonly file: string
   readonly passes: readonly string[]
 }
 
@@ -26,8 +26,8 @@ const cases = new Map<string, GoldenCase>()
 async function sweepOne(job: Job): Promise<Outcome[]> {
   const goldenCase = cases.get(job.caseName) ?? loadCase(job.root, job.caseName)
   cases.set(job.caseName, goldenCase)
-  const entry = goldenCase.models[job.index]
-  if (entry === undefined) throw new Error(`case ${job.caseName} has no export ${job.index}`)
+  const entry = goldenCase.models.find(({ file }) => file === job.file)
+  if (entry === undefined) throw new Error(`case ${job.caseName} has no export ${job.file}`)
   const outcomes: Outcome[] = []
   for (const masking of MASKINGS) {
     try {

@@ -97,9 +97,9 @@ function formatOutcome({ masking, measured, reason }: Outcome): { how: string; w
 
 function collectTasks(root: string, filter: RegExp, passes: readonly string[]): Task[] {
   return caseNames(root).flatMap((caseName) =>
-    loadCase(root, caseName).models.flatMap((entry, index) => {
-      const title = `${caseName}/${basename(entry.file, '.onnx')}`
-      return filter.test(title) ? [{ title, job: { root, caseName, index, passes } }] : []
+    loadCase(root, caseName).models.flatMap(({ file }) => {
+      const title = `${caseName}/${basename(file, '.onnx')}`
+      return filter.test(title) ? [{ title, job: { root, caseName, file, passes } }] : []
     }),
   )
 }

@@ -1,8 +1,8 @@
 import { VitpassError } from '../errors.ts'
-import { isFloat } from '../ir/dtype.ts'
+import { isFloat, isInteger } from '../ir/dtype.ts'
 import type { Node } from '../ir/node.ts'
 import { elementCount, type Tensor } from '../ir/tensor.ts'
-import { readFloats } from '../ir/tensor-data.ts'
+import { readFloats, readInts } from '../ir/tensor-data.ts'
 import type { Value } from '../ir/value.ts'
 import type { Facts } from './facts.ts'
 import { listOf } from './facts.ts'
@@ -112,6 +112,7 @@ function cannot(node: Node | null, value: Value | null, why: string): VitpassErr
 }
 
 function fromTensor(tensor: Tensor): Dense {
+  if (isInteger(tensor.dtype)) return { dims: tensor.dims, data: Float64Array.from(readInts(tensor)) }
   if (!isFloat(tensor.dtype)) throw cannot(null, null, `${tensor.name} holds ${tensor.dtype}`)
   return { dims: tensor.dims, data: Float64Array.from(readFloats(tensor)) }
 }

@@ -59,6 +59,15 @@ export class Validity {
       for (const value of node.outputs) if (value !== null) named.set(value.name, value)
     const [rows, cols, grid] = [named.get(NAMES.rows), named.get(NAMES.cols), named.get(NAMES.grid)]
     if (rows !== undefined && cols !== undefined && grid !== undefined) {
+      if (readProvenance(model).validity === undefined) {
+        throw new VitpassError(
+          'PASS_REFUSED',
+          'the model tells padding apart already, but its metadata no longer say how',
+          {
+            remedy: 'start from the original model, or keep the metadata that vitpass wrote',
+          },
+        )
+      }
       Validity.check(model, wanted)
       return new Validity(model.graph, builder, trace, { rows, cols, grid })
     }

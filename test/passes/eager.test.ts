@@ -171,10 +171,12 @@ describe.each([23, 24])('ai.onnx Attention of opset %i', (opset) => {
     expect(refused(present, ['eager']).refusals[0]?.reason).toMatch(/present keys/)
   })
 
-  it.runIf(opset === 24)('is refused with key lengths of its own', () => {
-    const lengths = draw((pen, parts) => one(pen, [...parts, null, null, null, pen.b.int64([3])], three))
-    expect(refused(lengths(), ['eager']).refusals[0]?.reason).toMatch(/key lengths/)
-  })
+  if (opset >= 24) {
+    it('is refused with key lengths of its own', () => {
+      const lengths = draw((pen, parts) => one(pen, [...parts, null, null, null, pen.b.int64([3])], three))
+      expect(refused(lengths(), ['eager']).refusals[0]?.reason).toMatch(/key lengths/)
+    })
+  }
 
   it('can be masked and zeroed once it is lowered', async () => {
     const make = draw((pen, parts) => one(pen, parts, three))

@@ -70,6 +70,21 @@ const FITTING: readonly Fitting[] = [
     layout: POOLED,
     sites: { softmax: 1 },
   },
+  {
+    name: 'a class token that alone asks the others',
+    draw: (pen) => {
+      const { b } = pen
+      const x = withClassToken(pen)
+      const query = inHeads(b, project(b, b.slice(x, { starts: [0], ends: [1], axes: [1] }), 34))
+      const scores = b.matMul(query, b.transpose(inHeads(b, project(b, x, 35)), { perm: [0, 1, 3, 2] }))
+      const mixed = b.transpose(b.matMul(b.softmax(scores, { axis: -1 }), inHeads(b, x)), { perm: [0, 2, 1, 3] })
+      const patches = b.slice(x, { starts: [1], ends: [2 ** 31], axes: [1] })
+      return [attend(b, b.concat([b.reshape(mixed, b.int64([0, 0, WIDTH])), patches], { axis: 1 }))]
+    },
+    layout: TOKENS,
+    sites: { softmax: 2 },
+    prefix: 1,
+  },
   { name: 'mean', draw: pooling((b, x) => b.reduceMean(x, over)), layout: POOLED, sites: { softmax: 1, pooling: 1 } },
   {
     name: 'mean that keeps its axis',

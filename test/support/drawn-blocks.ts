@@ -21,6 +21,10 @@ const attention =
   }
 const softmax = (b: Builder, scores: Value) => b.softmax(scores, { axis: -1 })
 
+const cut = (b: Builder, x: Value, start: number, end: number, step = 1) =>
+  b.slice(x, { starts: [start], ends: [end], axes: [1], steps: [step] })
+const END = 2 ** 31
+
 /** What a mask makes right, or what does not mix tokens at all. */
 export const RIGHT: Readonly<Record<string, Block>> = {
   attention: ({ b }, x, seed) => attend(b, x, seed),
@@ -72,9 +76,6 @@ const attentionTo =
     const mixed = b.matMul(softmax(b, b.matMul(inHeads(b, project(b, x, seed + 1)), keys)), inHeads(b, seen))
     return b.add(x, b.reshape(b.transpose(mixed, { perm: [0, 2, 1, 3] }), b.int64([0, 0, WIDTH])))
   }
-const cut = (b: Builder, x: Value, start: number, end: number, step = 1) =>
-  b.slice(x, { starts: [start], ends: [end], axes: [1], steps: [step] })
-const END = 2 ** 31
 
 /** What a mask may or may not make right: it has to be refused, or right. */
 export const DOUBTFUL: Readonly<Record<string, Block>> = {
@@ -172,6 +173,12 @@ export const DOUBTFUL: Readonly<Record<string, Block>> = {
     const mixed = b.transpose(b.matMul(b.softmax(b.matMul(map, keys), { axis: -1 }), map), { perm: [0, 2, 1, 3] })
     return b.add(x, b.reshape(mixed, b.int64([0, -1, WIDTH])))
   },
+  'attention of the first token alone': ({ b }, x, seed) => {
+    const query = inHeads(b, project(b, cut(b, x, 0, 1), seed))
+    const scores = b.matMul(query, b.transpose(inHeads(b, project(b, x, seed + 1)), { perm: [0, 1, 3, 2] }))
+    const mixed = b.transpose(b.matMul(softmax(b, scores), inHeads(b, x)), { perm: [0, 2, 1, 3] })
+    return b.concat([b.reshape(mixed, b.int64([0, 0, WIDTH])), cut(b, x, 1, END)], { axis: 1 })
+  },
   'attention to all but the first token': attentionTo((b, x) => cut(b, x, 1, END)),
   'attention to all but the first two tokens': attentionTo((b, x) => cut(b, x, 2, END)),
   'attention to all but the last token': attentionTo((b, x) => cut(b, x, 0, -1)),
@@ -205,6 +212,67 @@ export const DOUBTFUL: Readonly<Record<string, Block>> = {
   'softmax over the batch': ({ b }, x) => b.mul(x, b.softmax(x, { axis: 0 })),
   'a running sum over the batch': ({ b }, x) => b.cumSum(x, { axis: b.int64(0) }),
   'the first image to all': ({ b }, x) => b.add(x, b.slice(x, { starts: [0], ends: [1], axes: [0] })),
+  'tokens merged two by two': ({ b }, x, seed) => {
+    const pairs = b.reshape(x, b.int64([0, -1, 2 * WIDTH]))
+    return b.reshape(b.matMul(pairs, weights(b, [2 * WIDTH, 2 * WIDTH], seed)), b.int64([0, -1, WIDTH]))
+  },
+  'the two halves of the tokens exchanged': ({ b }, x) => {
+    const half = b.div(b.gather(b.shape(x), b.int64([1]), { axis: 0 }), b.int64([2]))
+    const [first, second] = [
+      b.slice(x, { starts: b.int64([0]), ends: half, axes: b.int64([1]) }),
+      b.slice(x, { starts: half, ends: b.int64([END]), axes: b.int64([1]) }),
+    ]
+    return b.concat([second, first], { axis: 1 })
+  },
+  'attention over the batch': ({ b }, x, seed) => {
+    const turn = (value: Value) => b.transpose(value, { perm: [1, 0, 2] })
+    return turn(attend(b, turn(x), seed))
+  },
+  'attention over the batch and its tokens': ({ b }, x, seed) => {
+    const all = b.unsqueeze(b.reshape(x, b.int64([-1, WIDTH])), { axes: [0] })
+    return b.reshape(attend(b, all, seed), b.shape(x))
+  },
+  'the batch turned over': ({ b }, x) => b.slice(x, { starts: [-1], ends: [-END], axes: [0], steps: [-1] }),
+  'normalisation over tokens and width': ({ b }, x) => {
+    const centred = b.sub(x, b.reduceMean(x, { axes: [1, 2], keepdims: 1 }))
+    return b.div(centred, b.sqrt(b.reduceMean(b.mul(centred, centred), { axes: [1, 2], keepdims: 1 })))
+  },
+  'instances normalised': ({ b, graph }, x) => {
+    const [scale, bias] = [b.float(new Array(WIDTH).fill(1)), b.float(new Array(WIDTH).fill(0))]
+    const [out = x] = graph.emit('InstanceNormalization', [turned(b, x), scale, bias])
+    return turned(b, out)
+  },
+  'mean of everything': ({ b }, x) => b.sub(x, b.reduceMean(x, { keepdims: 1 })),
+  'global average of the map': ({ b, graph, grid }, x) => {
+    const [mean = grid] = graph.emit('GlobalAveragePool', [grid])
+    return b.mul(x, turned(b, b.squeeze(mean, { axes: [3] })))
+  },
+  'softmax of scores for each query and key at once': attention((b, scores) => {
+    const flat = b.softmax(b.flatten(scores, { axis: 2 }), { axis: 1 })
+    return b.reshape(flat, b.shape(scores))
+  }),
+  'softmax over the heads': attention((b, scores) => b.softmax(scores, { axis: 1 })),
+  'the heads of an image pooled': attention((b, scores) => {
+    const p = softmax(b, scores)
+    return b.add(b.mul(p, b.float(0)), b.reduceMean(p, { axes: [1], keepdims: 1 }))
+  }),
+  'tokens picked by what they hold': ({ b }, x) =>
+    b.mul(x, b.cast(b.greater(x, b.reduceMean(x, { axes: [2], keepdims: 1 })), { to: 'float' })),
+  'a product of every token with every other': ({ b }, x) => {
+    const products = b.mul(b.unsqueeze(x, { axes: [1] }), b.unsqueeze(x, { axes: [2] }))
+    return b.add(x, b.reduceMean(products, { axes: [2], keepdims: 0 }))
+  },
+  'distances between tokens': ({ b }, x) => {
+    const apart = b.abs(b.sub(b.unsqueeze(x, { axes: [1] }), b.unsqueeze(x, { axes: [2] })))
+    return b.add(x, b.reduceMax(apart, { axes: [2], keepdims: 0 }))
+  },
+  'positions in the place of tokens': (pen, x) => {
+    const { b } = pen
+    const numbers = b.cast(b.nonZero(b.greater(b.reduceMax(b.abs(x), { axes: [0, 2], keepdims: 0 }), b.float(-1))), {
+      to: 'float',
+    })
+    return b.add(x, b.sin(b.transpose(b.unsqueeze(numbers, { axes: [0] }), { perm: [0, 2, 1] })))
+  },
   'batch and tokens in one axis': ({ b }, x, seed) => {
     const flat = b.reshape(x, b.int64([-1, WIDTH]))
     const weight = b.softmax(b.matMul(flat, weights(b, [WIDTH, 1], seed)), { axis: 0 })

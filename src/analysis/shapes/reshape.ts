@@ -55,9 +55,9 @@ function take(queue: Part[], target: number, following: readonly number[]): Dim[
     size *= missing
   }
   if (size !== target) return null
-  // A factor that is 1 in this trace stays with the axis that it came in, unless the output has an axis of 1 for it.
-  while (target !== 1 && following[0] !== 1 && queue[0]?.atom.n === 1 && queue[0].axis === axis)
-    taken.push(one((next() as Part).atom))
+  // Factors of 1 that end an input axis stay with what came before them in it, unless the output has an axis of 1 for them.
+  const ends = queue.every((part) => part.axis !== axis || part.atom.n === 1)
+  while (ends && target !== 1 && following[0] !== 1 && queue[0]?.axis === axis) taken.push(one((next() as Part).atom))
   return taken
 }
 

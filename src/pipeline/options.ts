@@ -26,10 +26,7 @@ export function resolveOptions(pass: Pass, given: Readonly<Record<string, Option
 
 function coerce(pass: string, key: string, spec: OptionSpec, value: OptionValue): OptionValue {
   const bad = (wanted: string): never => {
-    throw new VitpassError('BAD_OPTION', `option ${pass}.${key} cannot be "${value}"`, {
-      pass,
-      remedy: `give ${wanted}`,
-    })
+    throw new VitpassError('BAD_OPTION', `option ${pass}.${key} cannot be "${value}"`, { remedy: `give ${wanted}` })
   }
   if (spec.type === 'number') {
     const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value

@@ -21,11 +21,9 @@ describe('symbolic sizes', () => {
   it('gives floor division the same name however it is reached', () => {
     const convolved = plus(floorDiv(plus(height, -16), 16), 1)
     expect(layoutKey(convolved)).toBe(layoutKey(rows))
-    const byCast = castScalar(BINARY['Div']?.(height, int(16), 'float') ?? int(0), 'int')
+    const byCast = castScalar(BINARY.Div?.(height, int(16), 'float') ?? int(0), 'int')
     expect(layoutKey(byCast)).toBe(layoutKey(rows))
-    expect(layoutKey(UNARY['Floor']?.(BINARY['Div']?.(height, int(16), 'float') ?? int(0)) ?? int(0))).toBe(
-      layoutKey(rows),
-    )
+    expect(layoutKey(UNARY.Floor?.(BINARY.Div?.(height, int(16), 'float') ?? int(0)) ?? int(0))).toBe(layoutKey(rows))
   })
 
   it('subtracts what it added', () => {
@@ -40,10 +38,10 @@ describe('symbolic sizes', () => {
   })
 
   it('decides a comparison only where it holds at every size', () => {
-    expect(BINARY['Equal']?.(batch, int(-1), 'int').atoms).toEqual(int(0).atoms)
-    expect(BINARY['Equal']?.(rows, rows, 'int').n).toBe(1)
+    expect(BINARY.Equal?.(batch, int(-1), 'int').atoms).toEqual(int(0).atoms)
+    expect(BINARY.Equal?.(rows, rows, 'int').n).toBe(1)
     // 4 rows and 4 columns here: another image has another answer.
-    const square = BINARY['Equal']?.(rows, cols, 'int') ?? int(0)
+    const square = BINARY.Equal?.(rows, cols, 'int') ?? int(0)
     expect(square.n).toBe(1)
     expect(roots(square).size).toBe(2)
     expect(roots(chosen(square, int(5), int(7))).size).toBe(2)

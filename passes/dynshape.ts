@@ -74,9 +74,6 @@ export const dynshape: Pass = {
     }
     declareDims(model, traced, dims)
     if (renamed > 0) sites['named dim'] = renamed
-    for (const value of model.graph.nodes.flatMap((node) => node.outputs)) {
-      if (value !== null && !model.graph.outputs.includes(value)) value.type = null
-    }
     model.graph.sort()
     removeDeadNodes(model.graph)
     removeUnusedInitializers(model.graph)

@@ -20,10 +20,14 @@ export function sizeOperand(
     if (value === null || live.has(value) || !sized.has(value) || isShapeSlot(node, slot)) continue
     const alongTokens = trace.facts.dims(value)?.some(dependsOnSize) ?? false
     // Positions are added to the tokens, one row for each: those are looked at as such.
-    if (node.domain === '' && POINTWISE.has(node.opType) && alongTokens) continue
+    if (alongTokens && addsPerToken(node)) continue
     return value
   }
   return null
+}
+
+function addsPerToken({ domain, opType }: Node): boolean {
+  return POINTWISE.has(domain === '' ? opType : `${domain}:${opType}`) || opType === 'SkipLayerNormalization'
 }
 
 /** How a node lets one image of the batch see another; null where it does not. */

@@ -149,6 +149,7 @@ function runOne(pass: Pass, model: Model, options: PassOptions, given: readonly 
   }
   const result = attempt(pass, model, options)
   if (result.status !== 'applied') return result
+  forgetInnerTypes(model)
   try {
     verify(model)
   } catch (error) {
@@ -184,5 +185,16 @@ function describeRefusal(refusal: Refusal): RefusalReport {
     reason: refusal.reason,
     ...(refusal.node === undefined ? {} : { node: `${refusal.node.opType} ${refusal.node.label}` }),
     ...(refusal.remedy === undefined ? {} : { remedy: refusal.remedy }),
+  }
+}
+
+/**
+ * Drops the declared types of values inside the graph. Exporters write wrong ones (an axis of the traced batch as 1), passes change
+ * what they describe, and ONNX Runtime believes them.
+ */
+function forgetInnerTypes(model: Model): void {
+  const outputs = new Set(model.graph.outputs)
+  for (const node of model.graph.nodes) {
+    for (const value of node.outputs) if (value !== null && !outputs.has(value)) value.type = null
   }
 }

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import type { OptionsByPass } from '../../src/pipeline/options.ts'
 import { type Dense, readSafetensors } from './safetensors.ts'
 
 /** What an export computes in. */
@@ -25,6 +26,8 @@ export interface ExportEntry {
   /** Height and width in pixels. */
   readonly traceSize: readonly [number, number]
   readonly precision: Precision
+  /** Options that this export needs, by pass: what its graph does not show. */
+  readonly options?: OptionsByPass
   /** Graph output to the prefix of its golden tensors. */
   readonly outputs: Readonly<Record<string, string>>
   /** Images that the untouched export gets right alone. */

@@ -104,10 +104,18 @@ function placeTables(
     if (rule === undefined || dtype === undefined || !isFloat(dtype)) continue
     const wide = positionsOnTightGrids(builder, validity, table, rule)
     const typed = dtype === 'float' ? wide : builder.cast(wide, { to: dtype })
-    node.setInput(slot, table.tokenAxis === 1 ? typed : builder.transpose(typed, { perm: [1, 0, 2] }))
+    node.setInput(
+      slot,
+      isInOrder(table) ? typed : builder.transpose(typed, { perm: [0, 1, 2].map((axis) => table.order.indexOf(axis)) }),
+    )
   }
   model.graph.sort()
   removeDeadNodes(model.graph)
   removeUnusedInitializers(model.graph)
   if (readProvenance(model).grid !== undefined) writeProvenance(model, { grid: undefined })
+}
+
+/** True where the table is added to [batch, tokens, hidden] as it is. */
+function isInOrder({ order }: PositionTable): boolean {
+  return order.every((axis, i) => axis === i)
 }

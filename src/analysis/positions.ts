@@ -21,6 +21,9 @@ export interface Grid {
   readonly cols: number
 }
 
+/** Axes that hold the batch, the tokens and the hidden size, such as [0, 1, 2]. */
+export type AxisOrder = readonly [batch: number, tokens: number, hidden: number]
+
 /** A learned position table and the place where it is added to the tokens. */
 export interface PositionTable {
   readonly site: GridOperand
@@ -28,8 +31,8 @@ export interface PositionTable {
   readonly value: Value
   /** Axes of the tokens that it is added to, such as [batch, tokens, hidden]. */
   readonly dims: readonly Dim[]
-  readonly tokenAxis: number
-  readonly hiddenAxis: number
+  /** Where batch, tokens and hidden stand among those axes. */
+  readonly order: AxisOrder
   /** Rows for the tokens in front of the patches: [prefix, hidden]. */
   readonly prefix: Dense
   /** The table on its native grid: [rows, cols, hidden]. */
@@ -64,10 +67,12 @@ export function readPositions(
     throw new VitpassError('PASS_REFUSED', found, { node: node.label, remedy })
   }
   const tokenAxis = site.dims.findIndex(dependsOnSize)
-  const hiddenAxis = site.dims.length - 1
-  if (site.dims.length !== 3 || tokenAxis < 0 || tokenAxis === hiddenAxis) {
+  const batchAxis = site.dims.findIndex((dim) => layoutKey(dim) === 'batch')
+  const hiddenAxis = 3 - tokenAxis - batchAxis
+  if (site.dims.length !== 3 || tokenAxis < 0 || batchAxis < 0) {
     return refuse(`positions are added to ${shapeSummary(site.dims)}, not to [batch, tokens, hidden]`)
   }
+  const order: AxisOrder = [batchAxis, tokenAxis, hiddenAxis]
   const tokens = site.dims[tokenAxis] as Dim
   if (!isPrefixThenGrid(tokens, trace)) return refuse(`positions are added to tokens laid out as ${layoutKey(tokens)}`)
   const patches = trace.sizes.rows * trace.sizes.cols
@@ -97,15 +102,14 @@ export function readPositions(
         `if it is the model's own grid, say so with --option posenc.native=${grid.rows}x${grid.cols}; else export at the native size`,
       )
     }
-    const rows = tokenRows(evaluate(value, facts), site, tokenAxis, hidden)
+    const rows = tokenRows(evaluate(value, facts), site, order)
     if (rows === null) return refuse('the position table differs between the images of the traced batch')
     const cut = prefixCount * hidden
     return {
       site,
       value,
       dims: site.dims,
-      tokenAxis,
-      hiddenAxis,
+      order,
       prefix: { dims: [prefixCount, hidden], data: rows.slice(0, cut) },
       table: { dims: [grid.rows, grid.cols, hidden], data: rows.slice(cut) },
       resize: null,
@@ -126,7 +130,7 @@ export function readPositions(
   const base = 2 ** 40
   const markers = { dims: outDims, data: new Float64Array(hidden * patches) }
   for (let i = 0; i < markers.data.length; i += 1) markers.data[i] = base + i
-  const rows = tokenRows(evaluate(value, facts, new Map([[resized, markers]])), site, tokenAxis, hidden)
+  const rows = tokenRows(evaluate(value, facts, new Map([[resized, markers]])), site, order)
   if (rows === null) return refuse('the position table differs between the images of the traced batch')
   const cut = prefixCount * hidden
   for (let patch = 0; patch < patches; patch += 1) {
@@ -146,8 +150,7 @@ export function readPositions(
     site,
     value,
     dims: site.dims,
-    tokenAxis,
-    hiddenAxis,
+    order,
     prefix: { dims: [prefixCount, hidden], data: prefix },
     table: { dims: [storedRows, storedCols, hidden], data: table },
     resize: { ...readResize(resize, facts, trace.opset, [storedRows, storedCols], kind), node: resize },
@@ -160,20 +163,23 @@ function isPrefixThenGrid(tokens: Dim, trace: Trace): boolean {
   return isTokenRow(tokens, trace) && last !== undefined && isPatchRow(last, trace)
 }
 
-/** The operand as [tokens, hidden]: its batch, where it has one, must repeat one table. */
-function tokenRows(dense: Dense, site: GridOperand, tokenAxis: number, hidden: number): Float64Array | null {
+/** The operand as [tokens, hidden]: its batch, where it has one, must repeat one table. Null where it does not. */
+function tokenRows(dense: Dense, site: GridOperand, order: AxisOrder): Float64Array | null {
   const dims = [...dense.dims]
   while (dims.length < 3) dims.unshift(1)
-  const batchAxis = tokenAxis === 1 ? 0 : 1
-  const batch = dims[batchAxis] ?? 1
-  const tokens = site.dims[tokenAxis]?.n ?? 0
-  if (dims[tokenAxis] !== tokens || dims[2] !== hidden) return null
-  const at = (b: number, t: number) => (batchAxis === 0 ? b * tokens + t : t * batch + b) * hidden
+  const strides = [(dims[1] ?? 1) * (dims[2] ?? 1), dims[2] ?? 1, 1]
+  const [batch = 1, tokens = 0, hidden = 0] = order.map((axis) => dims[axis])
+  const [batchStep = 0, tokenStep = 0, hiddenStep = 0] = order.map((axis) => strides[axis])
+  if (tokens !== site.dims[order[1]]?.n || hidden !== site.dims[order[2]]?.n) return null
   const rows = new Float64Array(tokens * hidden)
-  for (let t = 0; t < tokens; t += 1) rows.set(dense.data.subarray(at(0, t), at(0, t) + hidden), t * hidden)
-  for (let b = 1; b < batch; b += 1) {
+  for (let b = 0; b < batch; b += 1) {
     for (let t = 0; t < tokens; t += 1) {
-      for (let d = 0; d < hidden; d += 1) if (dense.data[at(b, t) + d] !== rows[t * hidden + d]) return null
+      const from = b * batchStep + t * tokenStep
+      for (let d = 0; d < hidden; d += 1) {
+        const x = dense.data[from + d * hiddenStep] ?? Number.NaN
+        if (b === 0) rows[t * hidden + d] = x
+        else if (x !== rows[t * hidden + d]) return null
+      }
     }
   }
   return rows

@@ -1,5 +1,6 @@
 import type { Rule } from '../engine.ts'
 import { constantNode } from './constant-node.ts'
+import { flatSoftmax } from './flat-softmax.ts'
 import { foldIntegers } from './fold-integers.ts'
 import { fusableGelu } from './fusable-gelu.ts'
 import { gelu } from './gelu.ts'
@@ -18,6 +19,7 @@ export const canonicalRules: readonly Rule[] = [
   noOp,
   constantTarget,
   singleTranspose,
+  flatSoftmax,
   idleMask,
   safeSoftmax,
   layerNorm,

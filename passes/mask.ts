@@ -64,8 +64,17 @@ export const mask: Pass = {
       }
     }
     applyMask(model, traced, flow.softmaxes, flow.poolings, validityOptions(options))
+    const perBatch = model.graph.nodes.find((node) => node.is('DynamicQuantizeLinear'))
+    const notes =
+      perBatch === undefined
+        ? []
+        : [`${perBatch.label} takes one scale for the whole batch: results depend a little on the other images in it`]
     const counts = { softmax: flow.softmaxes.length, pooling: flow.poolings.length }
-    return { status: 'applied', sites: Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)) }
+    return {
+      status: 'applied',
+      sites: Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)),
+      notes,
+    }
   },
 }
 

@@ -1,10 +1,5 @@
-import {
-  type Grid,
-  type PositionTable,
-  RESIZE_KINDS,
-  type ResizeKind,
-  readPositions,
-} from '../src/analysis/positions.ts'
+import { type LikelyResize, likelyResize } from '../src/analysis/likely-resize.ts'
+import { type Grid, type PositionTable, RESIZE_KINDS, readPositions } from '../src/analysis/positions.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { isFloat } from '../src/ir/dtype.ts'
@@ -30,10 +25,18 @@ export const posenc: Pass = {
   summary: "puts position embeddings on each image's own grid",
   options: {
     kind: {
-      describe: 'how the table is resized: auto follows the graph, and takes cubic where the graph does not say',
+      describe:
+        'how the table is resized: auto follows the graph; where it does not say, it goes by how libraries build such models',
       type: 'string',
       default: 'auto',
       choices: ['auto', ...RESIZE_KINDS],
+    },
+    offset: {
+      describe:
+        'what the library adds to the length in patches before it takes the scale: 0.1 in transformers before 4.46 and others',
+      type: 'number',
+      default: 0,
+      minimum: 0,
     },
     native: {
       describe: "the table's own grid as ROWSxCOLS, where the file does not show it",
@@ -46,12 +49,13 @@ export const posenc: Pass = {
   run(model, options) {
     const native = nativeGrid(options)
     const traced = trace(model)
-    const sites = followTokens(model.graph, traced).operands.filter((operand) => operand.kind === 'tokens')
+    const flow = followTokens(model.graph, traced)
+    const sites = flow.operands.filter((operand) => operand.kind === 'tokens')
     if (sites.length === 0) return { status: 'nothing', notes: ['no position table depends on the image size'] }
     const kind = RESIZE_KINDS.find((known) => known === options.kind) ?? null
     const tables = sites.map((site) => readPositions(site, traced, native, kind))
     const notes = new Set<string>()
-    const rules = tables.map((table) => chooseRule(table, options, notes))
+    const rules = tables.map((table) => chooseRule(table, options, likelyResize(table, flow, traced), notes))
     for (const table of tables) {
       const dtype = traced.facts.dtype(table.value)
       if (dtype === undefined || !isFloat(dtype))
@@ -67,23 +71,26 @@ function nativeGrid(options: PassOptions): Grid | null {
   return rows === undefined || cols === undefined ? null : { rows, cols }
 }
 
-function chooseRule({ resize, table }: PositionTable, options: PassOptions, notes: Set<string>): ResizeRule {
-  const given = options.kind
-  const kind = RESIZE_KINDS.find((known) => known === given)
-  const [rows, cols] = table.dims
-  if (resize === null) {
-    notes.add(
-      `the file holds one position table, taken as the native ${rows}x${cols} grid; ${
-        kind === undefined
-          ? 'assumed to be resized by cubic interpolation (posenc.kind says otherwise)'
-          : `resized by ${kind} as asked`
-      }`,
-    )
-    return { kind: kind ?? 'cubic', offset: 0 }
+function chooseRule(
+  { resize, table }: PositionTable,
+  options: PassOptions,
+  likely: LikelyResize,
+  notes: Set<string>,
+): ResizeRule {
+  const kind = RESIZE_KINDS.find((known) => known === options.kind)
+  const offset = Number(options.offset)
+  if (resize !== null) {
+    if (kind !== undefined && kind !== resize.kind)
+      notes.add(`the graph resizes positions by ${resize.kind}; ${kind} was asked for`)
+    return { kind: kind ?? resize.kind, offset: offset === 0 ? resize.offset : offset }
   }
-  if (kind !== undefined && kind !== resize.kind)
-    notes.add(`the graph resizes positions by ${resize.kind}; ${kind} was asked for`)
-  return { kind: kind ?? (resize.kind satisfies ResizeKind), offset: resize.offset }
+  const [rows, cols] = table.dims
+  const how =
+    kind === undefined
+      ? `assumed to be resized by ${likely.kind} (${likely.because}; posenc.kind says otherwise)`
+      : `resized by ${kind} as asked`
+  notes.add(`the file holds one position table, taken as the native ${rows}x${cols} grid; ${how}`)
+  return { kind: kind ?? likely.kind, offset }
 }
 
 function placeTables(

@@ -1,0 +1,95 @@
+import { isInt, layoutKey, terms } from '../ir/dim.ts'
+import type { Node } from '../ir/node.ts'
+import type { Value } from '../ir/value.ts'
+import { dependsOnSize } from './grid.ts'
+import type { PositionTable, ResizeKind } from './positions.ts'
+import type { TokenFlow } from './token-sites.ts'
+import type { Trace } from './trace.ts'
+
+/** A guess at how a library resizes its table, and what it rests on. */
+export interface LikelyResize {
+  readonly kind: ResizeKind
+  readonly because: string
+}
+
+/**
+ * How a table that is baked in at one size is probably resized, told from how libraries build their models: timm projects query,
+ * key and value in one product and resizes with antialias; models that put register tokens in behind the positions (DINOv2 with
+ * registers) do so too; others, as those of transformers, resize by plain bicubic interpolation.
+ */
+export function likelyResize(table: PositionTable, flow: TokenFlow, trace: Trace): LikelyResize {
+  const [positioned = 0] = table.prefix.dims
+  const prefix = longestPrefix(flow, trace)
+  if (prefix > positioned && positioned > 0) {
+    return { kind: 'aa-cubic', because: 'tokens are inserted behind the positions, as models with registers do' }
+  }
+  if (projectsTogether(flow, trace)) {
+    return { kind: 'aa-cubic', because: 'query, key and value are projected in one product, as timm does' }
+  }
+  return { kind: 'cubic', because: 'query, key and value are projected apart, as transformers does' }
+}
+
+/** Tokens in front of the patches where there are most. */
+function longestPrefix({ softmaxes }: TokenFlow, trace: Trace): number {
+  const counts = softmaxes.flatMap(({ dims, axis }) => {
+    const key = dims[axis]
+    if (key === undefined || !dependsOnSize(key)) return []
+    return [terms(key).reduce((n, term) => n + (isInt(term) ? term.n : 0), 0)]
+  })
+  const patches = trace.sizes.rows * trace.sizes.cols
+  return Math.max(0, ...counts.filter((count) => count < patches + 64))
+}
+
+/** Operators between a projection and the scores. */
+const BETWEEN = new Set([
+  ...['Transpose', 'Reshape', 'Split', 'Slice', 'Gather', 'Squeeze', 'Unsqueeze', 'Identity', 'Cast'],
+  ...['Mul', 'Div', 'Add', 'Concat', 'LayerNormalization', 'RMSNormalization', 'Flatten'],
+])
+
+/** True where the queries and the keys of self-attention come from one matrix product over the same rows. */
+function projectsTogether({ softmaxes, live }: TokenFlow, trace: Trace): boolean {
+  for (const { node } of softmaxes) {
+    const product = productOf(node.input(0), live)
+    if (product === null) continue
+    const [queries, keys] = [product.input(0), product.input(1)].map((value) => projections(value, live))
+    const shared = [...(queries ?? [])].filter((one) => keys?.has(one) === true)
+    if (shared.length === 0) return false
+    // Sequence-first rows are those of torch's own attention module, which has no resize of its own.
+    return shared.every((one) => !startsWithTokens(one, trace))
+  }
+  return false
+}
+
+function startsWithTokens(node: Node, { facts }: Trace): boolean {
+  const [first] = facts.dims(node.input(0)) ?? []
+  if (first === undefined) return false
+  return dependsOnSize(first) && !layoutKey(first).startsWith('batch')
+}
+
+function productOf(scores: Value | null, live: ReadonlySet<Value>): Node | null {
+  for (let value = scores; value !== null; ) {
+    const node: Node | null = value.producer
+    if (node === null) return null
+    if (node.is('MatMul') || node.opType === 'FusedMatMul') return node
+    if (node.domain !== '' || !BETWEEN.has(node.opType)) return null
+    value = node.inputs.find((input) => input !== null && live.has(input)) ?? null
+  }
+  return null
+}
+
+/** The nearest matrix products behind a value. */
+function projections(value: Value | null, live: ReadonlySet<Value>): Set<Node> {
+  const found = new Set<Node>()
+  const seen = new Set<Value>()
+  const pending = value === null ? [] : [value]
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const node = next.producer
+    if (node === null || seen.has(next)) continue
+    seen.add(next)
+    if (node.is('MatMul', 'Gemm', 'MatMulInteger') || node.opType === 'FusedMatMul') found.add(node)
+    else if (node.domain === '' && BETWEEN.has(node.opType)) {
+      for (const input of node.inputs) if (input !== null && live.has(input)) pending.push(input)
+    }
+  }
+  return found
+}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { attr } from '../../src/ir/attribute.ts'
 import type { Node } from '../../src/ir/node.ts'
-import { floatTensor } from '../../src/ir/tensor-data.ts'
+import { boolTensor, floatTensor } from '../../src/ir/tensor-data.ts'
 import type { Value } from '../../src/ir/value.ts'
 import type { Builder } from '../../src/ops/builder.ts'
 import { canonicalRules } from '../../src/rewrite/rules/index.ts'
@@ -227,6 +227,92 @@ describe('gelu', () => {
       ]),
     )
     expect(other.ops).not.toContain('Gelu')
+  })
+})
+
+describe('gelu order', () => {
+  const halvedFirst = (b: Builder, x: Value): Value =>
+    b.mul(x, b.mul(0.5, b.add(b.erf(b.div(x, b.float(Math.SQRT2))), 1)))
+
+  it('puts the half last below opset 20, as ONNX Runtime looks for it', async () => {
+    const { ops, counts } = await settle(() => sketch(18, TOKENS, (b, [x]) => [halvedFirst(b, x as Value)]))
+    expect(counts).toEqual({ 'gelu order': 1 })
+    expect(ops).toEqual(['Div', 'Erf', 'Add', 'Mul', 'Mul'])
+  })
+
+  it('leaves one that has it last', async () => {
+    const { counts } = await settle(() =>
+      sketch(18, TOKENS, (b, [x]) => {
+        const gate = b.add(b.erf(b.div(x as Value, b.float(Math.SQRT2))), 1)
+        return [b.mul(b.mul(x as Value, gate), 0.5)]
+      }),
+    )
+    expect(counts).toEqual({})
+  })
+})
+
+describe('key transpose', () => {
+  const HEADS = { q: ['batch', 'tokens', 2, 4], k: ['batch', 'tokens', 2, 4] }
+
+  it('splits off the swap of the last axes where only a product reads it', async () => {
+    const { ops } = await settle(() =>
+      sketch(17, HEADS, (b, [q, k]) => [
+        b.matMul(b.transpose(q as Value, { perm: [0, 2, 1, 3] }), b.transpose(k as Value, { perm: [0, 2, 3, 1] })),
+      ]),
+    )
+    expect(ops).toEqual(['Transpose', 'Transpose', 'Transpose', 'MatMul'])
+  })
+
+  it('leaves a transpose that something else reads', async () => {
+    const { ops } = await settle(() =>
+      sketch(17, HEADS, (b, [q, k]) => {
+        const keys = b.transpose(k as Value, { perm: [0, 2, 3, 1] })
+        return [b.matMul(b.transpose(q as Value, { perm: [0, 2, 1, 3] }), keys), b.relu(keys)]
+      }),
+    )
+    expect(ops.filter((op) => op === 'Transpose')).toHaveLength(2)
+  })
+})
+
+describe('flat softmax', () => {
+  it('softens unmerged scores where the last axis stays whole', async () => {
+    const { ops } = await settle(() =>
+      sketch(17, SCORES, (b, [s]) => {
+        const flat = b.softmax(b.reshape(s as Value, b.int64([30, 5])), { axis: -1 })
+        return [b.reshape(flat, b.int64([3, 2, 5, 5]))]
+      }),
+    )
+    expect(ops).toEqual(['Softmax'])
+  })
+
+  it('keeps a softmax over several axes at once', async () => {
+    const { ops } = await settle(() =>
+      sketch(17, SCORES, (b, [s]) => {
+        const flat = b.softmax(b.reshape(s as Value, b.int64([6, 25])), { axis: -1 })
+        return [b.reshape(flat, b.int64([3, 2, 5, 5]))]
+      }),
+    )
+    expect(ops).toEqual(['Reshape', 'Softmax', 'Reshape'])
+  })
+})
+
+describe('idle mask', () => {
+  const QKV = { q: ['batch', 2, 'tokens', 4], k: ['batch', 2, 'tokens', 4], v: ['batch', 2, 'tokens', 4] }
+  const attention = (hidden: boolean) => () =>
+    sketch(23, QKV, (_, [q, k, v], graph) => {
+      const seen = Array.from({ length: 25 }, (__, i) => !hidden || i % 5 < 4)
+      const mask = graph.addInitializer('mask', boolTensor([5, 5], seen))
+      return graph.emit('Attention', [q as Value, k as Value, v as Value, mask])
+    })
+
+  it('drops a stored mask that is all true, which would fit one token count only', async () => {
+    const { counts } = await settle(attention(false))
+    expect(counts).toEqual({ 'idle mask': 1 })
+  })
+
+  it('keeps a mask that hides something', async () => {
+    const { counts } = await settle(attention(true))
+    expect(counts).toEqual({})
   })
 })
 

@@ -1,4 +1,4 @@
-/** Stable codes of every error that vitpass raises on purpose; see docs in README, "Exit codes and errors". */
+/** Stable codes of every error that vitpass raises on purpose; README.md, "Exit codes and errors", lists them for users. */
 export type ErrorCode =
   | 'USAGE'
   | 'FILE_NOT_FOUND'
@@ -15,6 +15,8 @@ export type ErrorCode =
   | 'PASS_REFUSED'
   | 'PASS_BROKE_GRAPH'
   | 'VERIFY_FAILED'
+  | 'RUNTIME_MISSING'
+  | 'RUNTIME_FAILED'
   | 'INTERNAL'
 
 export interface ErrorDetail {

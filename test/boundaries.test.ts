@@ -14,7 +14,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/rewrite': ['src/ir', 'src/ops', 'src/analysis'],
   'src/pipeline': ['src/ir', 'src/ops', 'src/analysis'],
   'src/runtime': ['src/ir', 'src/onnx', 'src/batching'],
-  'src/verify': ['src/ir', 'src/onnx', 'src/runtime'],
+  'src/verify': ['src/ir', 'src/onnx', 'src/runtime', 'src/analysis'],
+  'src/diff': ['src/ir', 'src/onnx'],
   'src/index.ts': [
     'src/ir',
     'src/batching',

@@ -4,6 +4,13 @@ import type { OptionsByPass } from '../pipeline/options.ts'
 /** A flag's values: yargs gives a list, for each time that it is given. */
 export type FlagValues = readonly string[] | undefined
 
+/** A flag with a value. Every time that it is given counts, so that giving it twice can be told from giving it once. */
+export const TEXT = {
+  type: 'string',
+  nargs: 1,
+  coerce: (given: string | string[]): string[] => [given].flat(),
+} as const
+
 /**
  * The value of a flag that names one thing.
  * @throws VitpassError USAGE where it is repeated or empty

@@ -76,7 +76,7 @@ function describePositions({ native, prefix, resize, problem, node }: PositionSu
 
 /** What the export has fixed and `dynshape` frees. */
 function describeBaked({ batch, height, width, tied, tokens }: BakedSummary): string {
-  const sizes = Object.entries({ batch, height, width, tokens }).filter(([, size]) => size !== null)
+  const sizes = Object.entries({ batch, height, width, patches: tokens }).filter(([, size]) => size !== null)
   return [...sizes.map(([name, size]) => `${name} ${size}`), ...(tied ? ['height and width share one name'] : [])].join(
     ', ',
   )

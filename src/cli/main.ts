@@ -3,6 +3,7 @@ import { inspect } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import yargs, { type CommandModule } from 'yargs'
 import { hideBin } from 'yargs/helpers'
+import { diffCommand } from './diff.ts'
 import { EXIT, exitCodeFor } from './exit-code.ts'
 import { CommandFailure, failureDocument, toVitpassError } from './failure.ts'
 import { inspectCommand } from './inspect.ts'
@@ -10,20 +11,28 @@ import { passesCommand } from './passes.ts'
 import { print, tell } from './print.ts'
 import { runCommand } from './run.ts'
 import { usageError } from './usage.ts'
+import { verifyCommand } from './verify.ts'
 import { packageVersion } from './version.ts'
 
 // A command lives for a fraction of a second: optimised code pays only for loops much hotter than V8 takes for hot.
 setFlagsFromString('--interrupt-budget=500000')
 
 // biome-ignore lint/suspicious/noExplicitAny: each command has arguments of its own, which only yargs brings together.
-const COMMANDS: CommandModule<object, any>[] = [runCommand, inspectCommand, passesCommand]
+const COMMANDS: CommandModule<object, any>[] = [runCommand, verifyCommand, diffCommand, inspectCommand, passesCommand]
+
+const EPILOGUE = `Start with:
+  vitpass inspect vit.onnx                   what the model is made of, and which passes fit it
+  vitpass run vit.onnx -p mask,posenc,zero   make it right for padded batches
+
+"vitpass <command> --help" tells the options of a command.`
 
 /** Parses the command line and runs one command. A command's heavy modules are imported in its handler only. */
 async function runCommandLine(argv: readonly string[]): Promise<void> {
   const parser = yargs()
     .scriptName('vitpass')
     .locale('en')
-    .usage('vitpass: padded batches of mixed image sizes, exact, for ONNX vision encoders\n\n$0 <command>')
+    .usage('vitpass: padded batches of mixed image sizes, exact, for ONNX vision encoders\n\n$0 <command> [options]')
+    .epilogue(EPILOGUE)
     .parserConfiguration({ 'boolean-negation': false, 'dot-notation': false })
     .command(COMMANDS)
     .demandCommand(1, 'no command is given')

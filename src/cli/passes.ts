@@ -1,5 +1,5 @@
 import type { Argv, CommandModule } from 'yargs'
-import type { Pass } from '../pipeline/pass.ts'
+import type { OptionSpec, Pass } from '../pipeline/pass.ts'
 import type { Registry } from '../pipeline/run.ts'
 import { print } from './print.ts'
 import { formatTable } from './table.ts'
@@ -29,10 +29,15 @@ function describeRegistry({ passes, presets }: Registry): object {
       version,
       summary,
       requires,
-      options,
+      options: Object.fromEntries(Object.entries(options).map(([key, option]) => [key, describeOption(option)])),
     })),
     presets,
   }
+}
+
+/** The option as JSON can hold it: a pattern by the source of its expression. */
+function describeOption({ pattern, ...option }: OptionSpec): object {
+  return pattern === undefined ? option : { ...option, pattern: pattern.regex.source, wanted: pattern.wanted }
 }
 
 function formatRegistry({ passes, presets }: Registry): string {
@@ -45,7 +50,7 @@ function formatRegistry({ passes, presets }: Registry): string {
 function formatPass({ name, summary, requires, options }: Pass): string[] {
   const rows = Object.entries(options).map(([key, option]) => [
     `    ${name}.${key}=${option.default}`,
-    `${option.describe} (${option.choices?.join(', ') ?? option.type})`,
+    `${option.describe} (${option.choices?.join(', ') ?? option.pattern?.wanted ?? option.type})`,
   ])
   return [
     name,

@@ -1,5 +1,7 @@
 import type { PassReport, RunReport } from '../pipeline/report.ts'
+import type { VerifyReport } from '../verify/report.ts'
 import { formatBytes, formatCount, formatTable } from './table.ts'
+import { formatChecks } from './verify-report.ts'
 
 /** What `vitpass run` did: its `--json` document, and what the text for a person is made from. */
 export interface RunDocument extends Partial<RunReport> {
@@ -9,6 +11,8 @@ export interface RunDocument extends Partial<RunReport> {
   /** Size of that file, without external data. */
   readonly bytes: number | null
   readonly dryRun: boolean
+  /** With --verify, what came of it. */
+  readonly verification?: VerifyReport
 }
 
 /** Passes that the user named (a preset counts as one) and that found nothing to do in this model. */
@@ -28,6 +32,7 @@ export function formatRun(document: RunDocument, explain: boolean): string {
   if (nodesBefore !== undefined && nodesAfter !== undefined && seconds !== undefined) {
     lines.push('', `${nodesBefore} -> ${nodesAfter} nodes in ${seconds.toFixed(2)} s`)
   }
+  if (document.verification !== undefined) lines.push('', ...formatChecks(document.verification))
   lines.push(formatResult(document))
   return `${lines.join('\n')}\n`
 }
@@ -36,7 +41,7 @@ function formatPasses(passes: readonly PassReport[]): string[] {
   const head = ['pass', 'status', 'nodes', 'seconds', 'changed']
   const rows = passes.map((report) => [
     `${report.pass}${report.added ? '*' : ''}`,
-    report.status === 'already' ? 'already applied' : report.status,
+    describeStatus(report),
     report.nodesBefore === report.nodesAfter ? `${report.nodesAfter}` : `${report.nodesBefore} -> ${report.nodesAfter}`,
     report.seconds.toFixed(2),
     summariseSites(report),
@@ -44,6 +49,11 @@ function formatPasses(passes: readonly PassReport[]): string[] {
   return formatTable([head, ...rows])
 }
 
+function describeStatus({ status }: PassReport): string {
+  return status === 'already' ? 'already applied' : status
+}
+
+/** Kinds of changes that a row of the table names; --explain names all. */
 const SITES_IN_TABLE = 3
 
 function summariseSites({ sites }: PassReport): string {
@@ -63,12 +73,13 @@ function formatNotes(passes: readonly PassReport[]): string[] {
 function explainPass(report: PassReport): string[] {
   const options = Object.entries(report.options).map(([key, value]) => `${key}=${value}`)
   return [
-    `${report.pass} ${report.version}: ${report.status}${report.added ? ', added' : ''}${options.length === 0 ? '' : ` (${options.join(', ')})`}`,
+    `${report.pass}: ${describeStatus(report)}${report.added ? ', added' : ''}`,
+    ...(options.length === 0 ? [] : [`  options: ${options.join(', ')}`]),
     ...Object.entries(report.sites).map(([what, count]) => `  ${formatCount(count, what)}`),
     ...report.notes.map((note) => `  note: ${note}`),
     ...report.refusals.map(
       ({ reason, node, remedy }) =>
-        `  refused: ${reason}${node === undefined ? '' : ` at ${node}`}${remedy === undefined ? '' : `; ${remedy}`}`,
+        `  refused: ${reason}${node === undefined ? '' : ` (node ${node})`}${remedy === undefined ? '' : `; ${remedy}`}`,
     ),
   ]
 }

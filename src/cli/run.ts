@@ -6,12 +6,14 @@ import type { Model } from '../ir/model.ts'
 import { PassRefusedError, runPasses } from '../pipeline/run.ts'
 import { EXIT } from './exit-code.ts'
 import { CommandFailure, failureDocument, toVitpassError, withModel } from './failure.ts'
-import { onlyOne, parsePassNames, parsePassOptions } from './flags.ts'
+import { onlyOne, parsePassNames, parsePassOptions, TEXT } from './flags.ts'
 import { print, tell } from './print.ts'
 import { showProgress } from './progress.ts'
 import { writeReportFile } from './report-file.ts'
 import { findIdle, formatRun, type RunDocument } from './run-report.ts'
+import { verifyBeforeWriting } from './run-verify.ts'
 import { checkTarget, defaultOutput } from './target.ts'
+import { verificationError } from './verify-report.ts'
 
 interface RunFlags {
   readonly model: string
@@ -24,6 +26,7 @@ interface RunFlags {
   readonly 'dry-run': boolean
   readonly force: boolean
   readonly durable: boolean
+  readonly verify: boolean
 }
 
 type RunArguments = ArgumentsCamelCase<RunFlags>
@@ -38,32 +41,32 @@ export const runCommand: CommandModule<object, RunFlags> = {
 
 function defineArguments(yargs: Argv): Argv<RunFlags> {
   return yargs
+    .usage('$0 run <model> --passes a,b,c [options]\n\nReads a model, runs passes over it, and writes the result.')
     .positional('model', { describe: 'an ONNX file', type: 'string', demandOption: true })
-    .option('passes', {
-      alias: 'p',
-      describe: 'passes and presets: a,b,c',
-      type: 'string',
-      array: true,
-      nargs: 1,
-      demandOption: true,
-    })
-    .option('output', {
-      alias: 'o',
-      describe: 'file to write (else <name>.vitpass.onnx)',
-      type: 'string',
-      array: true,
-      nargs: 1,
-    })
-    .option('option', { describe: 'pass.key=value, once for each option', type: 'string', array: true, nargs: 1 })
+    .option('passes', { ...TEXT, alias: 'p', describe: 'passes and presets, as a,b,c', demandOption: true })
+    .option('output', { ...TEXT, alias: 'o', describe: 'file to write, <name>.vitpass.onnx if not given' })
+    .option('option', { ...TEXT, describe: 'pass.key=value, once for each option' })
     .option('explain', { describe: 'tell what each pass did, or why not', type: 'boolean', default: false })
-    .option('report', { describe: 'write the JSON report to a file', type: 'string', array: true, nargs: 1 })
+    .option('verify', {
+      describe: 'run both models, and write the result only where it answers as the original',
+      type: 'boolean',
+      default: false,
+    })
+    .option('report', { ...TEXT, describe: 'file for the JSON report' })
     .option('json', { describe: 'print one JSON document', type: 'boolean', default: false })
     .option('dry-run', { describe: 'do all but write the model', type: 'boolean', default: false })
     .option('force', { describe: 'let -o replace the input', type: 'boolean', default: false })
-    .option('durable', { describe: 'flush to the disk before renaming', type: 'boolean', default: false })
-    .example('$0 run vit.onnx --passes mask,posenc,zero', 'make an export padding-proof')
-    .example('$0 run vit.onnx -p padproof --option mask.source=sizes', 'set an option of a pass')
+    .option('durable', { describe: 'wait until the disk has the output', type: 'boolean', default: false })
+    .epilogue(EPILOGUE)
 }
+
+const EPILOGUE = `Examples:
+  vitpass run vit.onnx -p mask,posenc,zero              padded batches of any sizes
+  vitpass run vit.onnx -p padproof -o out.onnx --option mask.source=sizes
+  vitpass run vit.onnx -p padproof --dry-run --explain  what would change, or why not
+
+"vitpass passes" lists passes, presets and options.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a pass refused or found nothing to do, 4 not verified.`
 
 async function runAndReport(args: RunArguments): Promise<void> {
   const output = onlyOne('-o', args.output) ?? defaultOutput(args.model)
@@ -73,7 +76,8 @@ async function runAndReport(args: RunArguments): Promise<void> {
   const { document, idle, failure } = await transform(args, output)
   if (reportPath !== undefined) keepReport(reportPath, document, failure)
   if (failure !== undefined) {
-    if (args.explain && !args.json && document.passes !== undefined) print(formatRun(document, true))
+    const told = args.explain || document.verification !== undefined
+    if (told && !args.json && document.passes !== undefined) print(formatRun(document, args.explain))
     throw new CommandFailure(failure, document)
   }
   print(args.json ? `${JSON.stringify(document)}\n` : formatRun(document, args.explain))
@@ -103,6 +107,10 @@ async function transform(args: RunArguments, output: string): Promise<Outcome> {
     const model = await readModel(args.model)
     const report = runPasses(registry, model, names, options)
     document = { ...document, ...report }
+    if (args.verify)
+      document = { ...document, verification: await verifyBeforeWriting(model, args.model, output, args) }
+    const unverified = document.verification && verificationError(document.verification, output)
+    if (unverified !== undefined) throw unverified
     if (!args.dryRun) document = { ...document, output, bytes: await writeOutput(model, output, args) }
     return {
       document,

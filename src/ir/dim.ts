@@ -89,7 +89,7 @@ export function isSettled(dim: Dim): boolean {
   return settled
 }
 
-/** The dim with every bound variable replaced by what it stands for, and every unbound one by its number. */
+/** The dim with every bound variable replaced by what it stands for; unbound ones stay. */
 export function resolve(dim: Dim): Dim {
   if (isSettled(dim)) return dim
   return fromAtoms(
@@ -107,11 +107,12 @@ function hasBound(dim: Dim): boolean {
   )
 }
 
+/** True for a plain number: no named size in it, unbound variables counting as numbers. */
 export function isInt(dim: Dim): boolean {
   return dim.atoms.every((atom) => atom.kind === 'int' || (atom.kind === 'var' && atom.cell.bound === null))
 }
 
-/** True where the dim is one number that nothing has bound yet. */
+/** The cell of a dim that is one variable, not bound yet; null for any other dim. */
 export function unboundVar(dim: Dim): VarCell | null {
   const [only, ...rest] = resolve(dim).atoms
   return rest.length === 0 && only?.kind === 'var' && only.cell.bound === null ? only.cell : null

@@ -12,7 +12,7 @@ export type ValueType =
 
 /**
  * An SSA value: a graph input, an initializer, or the output of one node. Identity is the object; the name is only
- * how the file spells it. `producer`, `graphInput`, `tensor` and `consumers` are kept by Graph and Node.
+ * how the file spells it. `producer`, `tensor` and `consumers` are kept by Graph and Node.
  */
 export class Value {
   name: string

@@ -1,19 +1,20 @@
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { registry } from '../../passes/index.ts'
 import { staticallyReachableFrom } from '../support/imports.ts'
 import { FIXTURE, snapshot, temporaryFolder, vitpass } from './command.ts'
 
 const WRONG: readonly (readonly [args: string, stderr: string])[] = [
   ['', 'no command is given; see vitpass --help'],
-  ['transform m.onnx', 'there is no command "transform"; known: run, inspect, passes'],
+  ['transform m.onnx', 'there is no command "transform"; known: run, verify, diff, inspect, passes'],
   ['--fast', 'no command is given; see vitpass --help'],
   ['run', 'no model is given; see vitpass run --help'],
   ['inspect', 'no model is given; see vitpass inspect --help'],
   ['run m.onnx', '--passes is missing; see vitpass run --help'],
   ['run m.onnx --passes', '--passes needs a value; see vitpass run --help'],
   ['run m.onnx --passes ,', '--passes names no pass; `vitpass passes` lists them'],
-  ['run m.onnx --passes mask --verify', 'unknown argument: verify; see vitpass run --help'],
+  ['run m.onnx --passes mask --fast', 'unknown argument: fast; see vitpass run --help'],
   ['run m.onnx n.onnx --passes mask', 'unknown argument: n.onnx; see vitpass run --help'],
   ['run m.onnx --passes mask -o', '-o needs a value; see vitpass run --help'],
   ['run m.onnx --passes mask -o a -o b', '-o is given 2 times; give it once'],
@@ -21,7 +22,7 @@ const WRONG: readonly (readonly [args: string, stderr: string])[] = [
   ['run m.onnx --passes mask -o a --report a', 'a: --report is the output itself; give another path'],
   [
     'run m.onnx --passes blur',
-    'there is no pass "blur"; known: canonical, eager, dynshape, mask, posenc, zero, padproof',
+    `there is no pass "blur"; known: ${[...registry.passes.map(({ name }) => name), ...Object.keys(registry.presets)].join(', ')}`,
   ],
   [
     'run m.onnx --passes mask --option mask.colour=red',

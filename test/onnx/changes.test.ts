@@ -99,6 +99,27 @@ describe('changes', () => {
     expect((seenByOnnxProto(serializeModel(stale)) as { graph: object }).graph).not.toHaveProperty('valueInfo')
   })
 
+  it('drop both descriptions of a value that the file describes twice, once its type is withdrawn', () => {
+    const twice = model(
+      node('Relu', ['x'], ['h']),
+      node('Neg', ['h'], ['y']),
+      ...io,
+      floatInfo(13, 'h', 'n'),
+      floatInfo(13, 'h', 'm'),
+    )
+    const valueInfo = (bytes: Bytes): unknown => {
+      const seen = seenByOnnxProto(bytes) as { graph: { valueInfo?: unknown } }
+      return seen.graph.valueInfo
+    }
+    const parsed = parseModel(twice)
+    expect(serializeModel(parsed)).toEqual(twice)
+    expect(valueInfo(twice)).toMatchObject([{ name: 'h' }, { name: 'h' }])
+    const h = parsed.graph.nodes[0]?.output(0)
+    if (h) h.type = null
+    parsed.graph.touch()
+    expect(valueInfo(serializeModel(parsed))).toBeUndefined()
+  })
+
   it('write new dims, nodes, constants, opsets and metadata, and read them back', () => {
     const parsed = parseModel(chain)
     const { graph } = parsed

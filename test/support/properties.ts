@@ -12,9 +12,11 @@ import {
   play,
   requireMaskedZero,
   type Scene,
-  type Stage,
   setStage,
 } from './scene.ts'
+
+/** A stage whose model can be asked about its inputs. */
+type OrtStage = ReturnType<typeof setStage>
 
 /** Values of the options `mask.source` and `mask.mode` that a model was transformed with. */
 export interface Masking {
@@ -56,7 +58,7 @@ export async function checkProperties(subject: Subject): Promise<Measured[]> {
   }
 }
 
-async function checkPadded(subject: Subject, stage: Stage): Promise<Measured[]> {
+async function checkPadded(subject: Subject, stage: OrtStage): Promise<Measured[]> {
   const { goldenCase, entry, zeroed } = subject
   const same = SAME[entry.precision]
   const actors = goldenCase.images.map((image) => castActor(subject, image))
@@ -156,7 +158,7 @@ function compareGolden(worst: Worst, subject: Subject, played: Played): void {
     for (const image of comparable(subject)) {
       const wanted = goldenCase.expected(prefix, image.index)
       const got = ownOutput(played, name, image.index)
-      worst.compare(got.data, wanted.data, `${name} of ${image.tags.join(' ')}`)
+      worst.compare(got, wanted, { name, of: image.tags.join(' ') })
     }
   }
 }
@@ -198,7 +200,7 @@ function checkHidden(subject: Subject, plain: Played): Promise<Measured> {
 }
 
 /** Images of one size without padding, in a batch: what the original answers for each. */
-function checkOriginal(subject: Subject, transformed: Stage): Promise<Measured> {
+function checkOriginal(subject: Subject, transformed: OrtStage): Promise<Measured> {
   const { goldenCase, entry } = subject
   return measure('original', SAME[entry.precision], async (worst) => {
     const runner = await OrtRunner.open(subject.original)
@@ -219,7 +221,7 @@ function checkOriginal(subject: Subject, transformed: Stage): Promise<Measured> 
   })
 }
 
-function castNoise(subject: Subject, stage: Stage, size: Size, index: number): Actor {
+function castNoise(subject: Subject, stage: OrtStage, size: Size, index: number): Actor {
   const { channels, patch } = subject.goldenCase
   const pixels = drawImage(channels, size, pixelNoise(pixelType(stage), index))
   return {
@@ -231,12 +233,12 @@ function castNoise(subject: Subject, stage: Stage, size: Size, index: number): A
   }
 }
 
-function pixelType({ runner }: Stage): string {
+function pixelType({ runner }: OrtStage): string {
   return runner.declared(pixelInput(runner)).type
 }
 
 /** Sizes that the original takes and is right at: where it was traced, and those of the golden images it answers. */
-function originalSizes(subject: Subject, original: Stage): Size[] {
+function originalSizes(subject: Subject, original: OrtStage): Size[] {
   const { goldenCase, entry } = subject
   const [height, width] = entry.traceSize
   const traced = entry.knownWrong === undefined ? [{ height, width }] : []

@@ -1,128 +1,37 @@
+import { Worst } from '../../src/verify/measure.ts'
+import { requireMaskedZero as measureMaskedZero, type Played, type Stage } from '../../src/verify/scene.ts'
 import type { ExportEntry, GoldenCase } from './cases.ts'
-import { axisLength, inferLayout, type Layout, maskedPart, ownPart, type Placement } from './layout.ts'
-import type { Worst } from './measure.ts'
-import type { Feed, OrtRunner } from './ort.ts'
-import { type Grid, gridOf, item, padBatch, type Size } from './padded.ts'
-import type { Dense } from './safetensors.ts'
+import { inferLayout, withPrefix } from './layout.ts'
+import type { OrtRunner } from './ort.ts'
 
-/** The input that a model transformed with `mask.source=sizes` has: [batch, 2] int64, height and width in pixels. */
-export const SIZES_INPUT = 'image_sizes'
+export {
+  type Actor,
+  compareOwn,
+  ownOutput,
+  type Played,
+  pixelInput,
+  play,
+  type Scene,
+  SIZES_INPUT,
+  type Stage,
+} from '../../src/verify/scene.ts'
 
-/** What scenes are played on: a model, and what its image and outputs look like. */
-export interface Stage {
-  readonly runner: OrtRunner
-  readonly patch: number
-  readonly prefix: number
-  /** By name of the graph output. */
-  readonly layouts: ReadonlyMap<string, Layout>
+/** Fails, whatever the tolerance, unless outputs are exactly zero at masked positions, and altogether for an absent image. */
+export function requireMaskedZero(worst: Worst, played: Played): void {
+  const zeros = new Worst()
+  measureMaskedZero(zeros, played)
+  if (zeros.value !== 0) worst.fail(zeros.at)
 }
 
-/** One image of a batch, and what the transformed model should see of it. */
-export interface Actor {
-  readonly label: string
-  readonly pixels: Dense
-  /** What goes into `image_sizes`. */
-  readonly size: Size
-  /** The image's own patches; 0 x 0 for an absent image. */
-  readonly own: Grid
-  /** Patches inside the own grid that the mask should hide, as row * own.cols + col. */
-  readonly hidden: readonly number[]
-}
-
-/** A batch on a canvas, zero outside the images or what `fill` draws. */
-export interface Scene {
-  readonly actors: readonly Actor[]
-  readonly canvas: Size
-  readonly fill?: () => number
-}
-
-/** A scene and what a model answered. */
-export interface Played {
-  readonly stage: Stage
-  readonly scene: Scene
-  readonly padded: Grid
-  readonly outputs: ReadonlyMap<string, Dense>
-}
-
-export function setStage(runner: OrtRunner, goldenCase: GoldenCase, entry: ExportEntry): Stage {
+/** A stage whose outputs are laid out as those of PyTorch in the golden case. */
+export function setStage(
+  runner: OrtRunner,
+  goldenCase: GoldenCase,
+  entry: ExportEntry,
+): Stage & { readonly runner: OrtRunner } {
   const { patch, prefix } = goldenCase
   const layouts = Object.entries(entry.outputs).map(
-    ([name, output]) => [name, inferLayout(goldenCase, output)] as const,
+    ([name, output]) => [name, withPrefix(inferLayout(goldenCase, output), prefix)] as const,
   )
-  return { runner, patch, prefix, layouts: new Map(layouts) }
-}
-
-/** Runs the scene, `image_sizes` fed where the model has it. */
-export async function play(stage: Stage, scene: Scene): Promise<Played> {
-  const { runner, patch } = stage
-  const images = scene.actors.map((actor) => actor.pixels)
-  const feeds: Record<string, Feed> = { [pixelInput(runner)]: padBatch(images, scene.canvas, scene.fill) }
-  if (runner.inputs.includes(SIZES_INPUT)) {
-    const sizes = scene.actors.flatMap(({ size }) => [BigInt(size.height), BigInt(size.width)])
-    feeds[SIZES_INPUT] = { data: BigInt64Array.from(sizes), dims: [scene.actors.length, 2] }
-  }
-  return { stage, scene, padded: gridOf(scene.canvas, patch), outputs: await runner.run(feeds) }
-}
-
-/** The input that takes the image. */
-export function pixelInput(runner: OrtRunner): string {
-  const name = runner.inputs.find((input) => input !== SIZES_INPUT)
-  if (name === undefined) throw new Error('the model has no image input')
-  return name
-}
-
-/** The own part of one image in one output. @throws Error where the output has another shape than the canvas asks for */
-export function ownOutput(played: Played, name: string, b: number): Dense {
-  return ownPart(itemOf(played, name, b), layoutOf(played, name), placementOf(played, b))
-}
-
-/** Fails unless the outputs are exactly zero at masked positions, and altogether for an absent image. */
-export function requireMaskedZero(worst: Worst, played: Played): void {
-  for (const name of played.stage.layouts.keys()) {
-    played.scene.actors.forEach(({ label, own }, b) => {
-      const value = itemOf(played, name, b)
-      const absent = own.rows * own.cols === 0
-      const masked = absent ? value.data : maskedPart(value, layoutOf(played, name), placementOf(played, b))
-      const at = masked.findIndex((number) => number !== 0)
-      if (at !== -1) worst.fail(`masked value ${at} of ${name} of ${label} is ${masked[at]} instead of 0`)
-    })
-  }
-}
-
-/** Compares each image's own part in two batches; images are matched by their label. */
-export function compareOwn(worst: Worst, actual: Played, expected: Played): void {
-  for (const name of expected.stage.layouts.keys()) {
-    actual.scene.actors.forEach(({ label }, b) => {
-      const other = expected.scene.actors.findIndex((actor) => actor.label === label)
-      if (other === -1) return
-      worst.compare(ownOutput(actual, name, b).data, ownOutput(expected, name, other).data, `${name} of ${label}`)
-    })
-  }
-}
-
-function placementOf(played: Played, b: number): Placement {
-  const actor = played.scene.actors[b]
-  if (actor === undefined) throw new Error(`there is no image ${b} in the batch`)
-  return { prefix: played.stage.prefix, padded: played.padded, own: actor.own, hidden: actor.hidden }
-}
-
-function layoutOf(played: Played, name: string): Layout {
-  return played.stage.layouts.get(name) ?? []
-}
-
-function itemOf(played: Played, name: string, b: number): Dense {
-  const output = played.outputs.get(name)
-  if (output === undefined) throw new Error(`the model has no output ${name}`)
-  const { stage, scene, padded } = played
-  const layout = layoutOf(played, name)
-  const [batch, ...rest] = output.dims
-  const wanted = layout.map((axis, i) => axisLength(axis, padded, stage.prefix) ?? rest[i])
-  if (
-    batch !== scene.actors.length ||
-    wanted.length !== rest.length ||
-    wanted.some((length, i) => length !== rest[i])
-  ) {
-    throw new Error(`output ${name} is [${output.dims}] instead of [${[scene.actors.length, ...wanted]}]`)
-  }
-  return item(output, b)
+  return { runner, patch: { height: patch, width: patch }, layouts: new Map(layouts) }
 }

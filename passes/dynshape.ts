@@ -7,13 +7,14 @@ import { followTokens } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { cloneModel } from '../src/ir/clone.ts'
 import { type Dim, isInt, layoutKey } from '../src/ir/dim.ts'
-import { removeDeadNodes, removeUnusedInitializers } from '../src/ir/edit.ts'
+import { tidy } from '../src/ir/edit.ts'
 import type { Model } from '../src/ir/model.ts'
 import type { Node } from '../src/ir/node.ts'
 import { readProvenance, writeProvenance } from '../src/ir/provenance.ts'
 import type { DeclaredDim, Value } from '../src/ir/value.ts'
-import { Builder } from '../src/ops/builder.ts'
+import { pairOption, readPair } from '../src/pipeline/options.ts'
 import { type Pass, refuse } from '../src/pipeline/pass.ts'
+import { builderFor } from '../src/rewrite/builder-for.ts'
 import { planFreeing } from '../src/rewrite/free-sizes.ts'
 import { SizeEmitter } from '../src/rewrite/sizes.ts'
 
@@ -30,26 +31,22 @@ export const dynshape: Pass = {
   version: 1,
   summary: 'frees baked batch, height and width',
   options: {
-    size: {
-      describe: 'HEIGHTxWIDTH in pixels at which the model was exported, where the file does not show it',
-      type: 'string',
-      default: 'auto',
-      pattern: { regex: /^(auto|[1-9]\d*x[1-9]\d*)$/, wanted: 'HEIGHTxWIDTH, such as 224x224' },
-    },
+    size: pairOption(
+      'HEIGHTxWIDTH in pixels at which the model was exported, where the file does not show it',
+      'HEIGHTxWIDTH, such as 224x224',
+    ),
   },
   requires: ['canonical'],
   prepare(model, options) {
-    const [height, width] = String(options.size).split('x').map(Number)
-    if (height === undefined || width === undefined) return
+    const size = readPair(options.size)
+    if (size === null) return
+    const [height, width] = size
     const patch = findPatchEmbedding(model)
     writeProvenance(model, { grid: { rows: Math.floor(height / patch.height), cols: Math.floor(width / patch.width) } })
   },
   run(model) {
     const traced = trace(model)
-    const builder = new Builder(model.graph, model.opset, {
-      scope: 'vitpass/dynshape',
-      dtypeOf: (value) => traced.facts.dtype(value),
-    })
+    const builder = builderFor(model, traced, 'dynshape')
     const sizes = new SizeEmitter(builder, traced)
     const plan = planFreeing(model.graph, traced, sizes)
     const refusals = [...plan.stuck]
@@ -74,9 +71,7 @@ export const dynshape: Pass = {
     }
     declareDims(model, traced, dims)
     if (renamed > 0) sites['named dim'] = renamed
-    model.graph.sort()
-    removeDeadNodes(model.graph)
-    removeUnusedInitializers(model.graph)
+    tidy(model.graph)
     const clashes = clashesWhenFree(model)
     const clash = clashes.find(({ node }) => !tables.has(node))
     if (clash !== undefined) {

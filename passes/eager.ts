@@ -1,11 +1,11 @@
 import { trace } from '../src/analysis/trace.ts'
-import { removeDeadNodes, removeUnusedInitializers } from '../src/ir/edit.ts'
+import { tidy } from '../src/ir/edit.ts'
 import type { Node } from '../src/ir/node.ts'
-import { Builder } from '../src/ops/builder.ts'
 import type { Pass, Refusal } from '../src/pipeline/pass.ts'
 import type { Lowering, LoweringRule } from '../src/rewrite/attention/lowering.ts'
 import { multiHeadAttention, packedAttention } from '../src/rewrite/attention/microsoft.ts'
 import { onnxAttention } from '../src/rewrite/attention/onnx.ts'
+import { builderFor } from '../src/rewrite/builder-for.ts'
 
 const RULES: readonly LoweringRule[] = [onnxAttention, multiHeadAttention, packedAttention]
 
@@ -35,17 +35,12 @@ export const eager: Pass = {
     )
     if (refusals.length > 0) return { status: 'refused', refusals }
     if (found.length === 0) return { status: 'nothing', notes: ['there is no fused attention'] }
-    const builder = new Builder(model.graph, model.opset, {
-      scope: 'vitpass/eager',
-      dtypeOf: (value) => traced.facts.dtype(value),
-    })
+    const builder = builderFor(model, traced, 'eager')
     for (const { node, lowering } of found) {
       const output = node.output(0)
       if ('build' in lowering && output !== null) model.graph.replaceUses(output, lowering.build(builder))
     }
-    model.graph.sort()
-    removeDeadNodes(model.graph)
-    removeUnusedInitializers(model.graph)
+    tidy(model.graph)
     return { status: 'applied', sites: { attention: found.length } }
   },
 }

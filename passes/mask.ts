@@ -6,9 +6,10 @@ import { type Trace, trace } from '../src/analysis/trace.ts'
 import { type Dim, isInt, resolve } from '../src/ir/dim.ts'
 import { type FloatType, isFloat } from '../src/ir/dtype.ts'
 import type { Model } from '../src/ir/model.ts'
-import { Builder } from '../src/ops/builder.ts'
+import type { Builder } from '../src/ops/builder.ts'
 import type { Pass, PassOptions, Refusal } from '../src/pipeline/pass.ts'
-import { canSelect, Validity, type ValidityOptions } from '../src/rewrite/validity.ts'
+import { builderFor } from '../src/rewrite/builder-for.ts'
+import { canSelect, SIZES_INPUT, Validity, type ValidityOptions } from '../src/rewrite/validity.ts'
 
 /**
  * Keeps padding out of every sum over tokens: each softmax over tokens gets an additive key mask before it, made from each patch's
@@ -64,11 +65,16 @@ export const mask: Pass = {
       }
     }
     applyMask(model, traced, flow.softmaxes, flow.poolings, validityOptions(options))
+    const notes: string[] = []
     const perBatch = model.graph.nodes.find((node) => node.is('DynamicQuantizeLinear'))
-    const notes =
-      perBatch === undefined
-        ? []
-        : [`${perBatch.label} takes one scale for the whole batch: results depend a little on the other images in it`]
+    if (perBatch !== undefined) {
+      notes.push(
+        `${perBatch.label} takes one scale for the whole batch: results depend a little on the other images in it`,
+      )
+    }
+    if (options.source === 'sizes') {
+      notes.push(`the model now takes ${SIZES_INPUT}, int64 [batch, 2]: height and width of each image in pixels`)
+    }
     const counts = { softmax: flow.softmaxes.length, pooling: flow.poolings.length }
     return {
       status: 'applied',
@@ -121,10 +127,7 @@ function applyMask(
   poolings: readonly PoolingSite[],
   options: ValidityOptions,
 ): void {
-  const builder = new Builder(model.graph, model.opset, {
-    scope: 'vitpass/mask',
-    dtypeOf: (value) => traced.facts.dtype(value),
-  })
+  const builder = builderFor(model, traced, 'mask')
   const validity = Validity.in(model, traced, builder, options)
   for (const { node, axis, dims } of softmaxes) {
     const scores = node.input(0)
@@ -140,8 +143,8 @@ function applyMask(
 const NEUTRAL: Readonly<Record<PoolingKind, Readonly<Record<FloatType, number>>>> = {
   mean: { float: 0, double: 0, float16: 0, bfloat16: 0 },
   sum: { float: 0, double: 0, float16: 0, bfloat16: 0 },
-  max: { float: -3.4028234663852886e38, double: -3.4028234663852886e38, float16: -65504, bfloat16: -3.38e38 },
-  min: { float: 3.4028234663852886e38, double: 3.4028234663852886e38, float16: 65504, bfloat16: 3.38e38 },
+  max: { float: -3.4028234663852886e38, double: -Number.MAX_VALUE, float16: -65504, bfloat16: -3.3895e38 },
+  min: { float: 3.4028234663852886e38, double: Number.MAX_VALUE, float16: 65504, bfloat16: 3.3895e38 },
 }
 
 /**

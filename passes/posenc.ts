@@ -3,11 +3,12 @@ import { type Grid, type PositionTable, RESIZE_KINDS, readPositions } from '../s
 import { followTokens } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { isFloat } from '../src/ir/dtype.ts'
-import { removeDeadNodes, removeUnusedInitializers } from '../src/ir/edit.ts'
+import { tidy } from '../src/ir/edit.ts'
 import type { Model } from '../src/ir/model.ts'
 import { readProvenance, writeProvenance } from '../src/ir/provenance.ts'
-import { Builder } from '../src/ops/builder.ts'
+import { pairOption, readPair } from '../src/pipeline/options.ts'
 import { type Pass, type PassOptions, refuse } from '../src/pipeline/pass.ts'
+import { builderFor } from '../src/rewrite/builder-for.ts'
 import { positionsOnTightGrids, type ResizeRule } from '../src/rewrite/position-grid.ts'
 import { Validity } from '../src/rewrite/validity.ts'
 
@@ -38,12 +39,10 @@ export const posenc: Pass = {
       default: 0,
       minimum: 0,
     },
-    native: {
-      describe: "the table's own grid as ROWSxCOLS, where the file does not show it",
-      type: 'string',
-      default: 'auto',
-      pattern: { regex: /^(auto|[1-9]\d*x[1-9]\d*)$/, wanted: 'ROWSxCOLS, such as 14x14' },
-    },
+    native: pairOption(
+      "the table's own grid as ROWSxCOLS, where the file does not show it",
+      'ROWSxCOLS, such as 14x14',
+    ),
   },
   requires: ['dynshape'],
   run(model, options) {
@@ -67,8 +66,8 @@ export const posenc: Pass = {
 }
 
 function nativeGrid(options: PassOptions): Grid | null {
-  const [rows, cols] = String(options.native).split('x').map(Number)
-  return rows === undefined || cols === undefined ? null : { rows, cols }
+  const pair = readPair(options.native)
+  return pair === null ? null : { rows: pair[0], cols: pair[1] }
 }
 
 function chooseRule(
@@ -99,10 +98,7 @@ function placeTables(
   tables: readonly PositionTable[],
   rules: readonly ResizeRule[],
 ): void {
-  const builder = new Builder(model.graph, model.opset, {
-    scope: 'vitpass/posenc',
-    dtypeOf: (value) => traced.facts.dtype(value),
-  })
+  const builder = builderFor(model, traced, 'posenc')
   const validity = Validity.in(model, traced, builder)
   for (const [i, table] of tables.entries()) {
     const { node, slot } = table.site
@@ -116,9 +112,7 @@ function placeTables(
       isInOrder(table) ? typed : builder.transpose(typed, { perm: [0, 1, 2].map((axis) => table.order.indexOf(axis)) }),
     )
   }
-  model.graph.sort()
-  removeDeadNodes(model.graph)
-  removeUnusedInitializers(model.graph)
+  tidy(model.graph)
   if (readProvenance(model).grid !== undefined) writeProvenance(model, { grid: undefined })
 }
 

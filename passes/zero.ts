@@ -4,8 +4,8 @@ import { trace } from '../src/analysis/trace.ts'
 import type { Dim } from '../src/ir/dim.ts'
 import { type FloatType, isFloat } from '../src/ir/dtype.ts'
 import type { Value } from '../src/ir/value.ts'
-import { Builder } from '../src/ops/builder.ts'
 import { type Pass, refuse } from '../src/pipeline/pass.ts'
+import { builderFor } from '../src/rewrite/builder-for.ts'
 import { canSelect, Validity } from '../src/rewrite/validity.ts'
 
 /**
@@ -22,10 +22,7 @@ export const zero: Pass = {
   run(model) {
     const traced = trace(model)
     const live = dependents(model.graph, ...traced.inputs)
-    const builder = new Builder(model.graph, model.opset, {
-      scope: 'vitpass/zero',
-      dtypeOf: (value) => traced.facts.dtype(value),
-    })
+    const builder = builderFor(model, traced, 'zero')
     const sites: { output: Value; dims: readonly Dim[]; dtype: FloatType }[] = []
     for (const output of model.graph.outputs) {
       if (!live.has(output)) continue

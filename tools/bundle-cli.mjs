@@ -4,13 +4,11 @@
  *
  *     node tools/bundle-cli.mjs      after tsc; part of `npm run build`
  */
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 
 const FOLDER = 'dist/src/cli'
-
-for (const file of readdirSync(FOLDER)) if (file.startsWith('chunk-')) rmSync(join(FOLDER, file))
 
 const { metafile } = await build({
   entryPoints: [join(FOLDER, 'main.js')],
@@ -24,7 +22,9 @@ const { metafile } = await build({
   minifySyntax: true,
   // Native code and what only some commands need stay packages of their own.
   external: ['onnxruntime-node', 'cli-progress'],
-  banner: { js: "import { createRequire as bundleRequire } from 'node:module'; const require = bundleRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as bundleRequire } from 'node:module'; const require = bundleRequire(import.meta.url);",
+  },
   metafile: true,
   logLevel: 'warning',
 })
@@ -36,7 +36,8 @@ const licences = [...packages].sort().map((name) => {
   const folder = join('node_modules', name)
   const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry))
   const { version, license } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
-  const text = file !== undefined && existsSync(join(folder, file)) ? readFileSync(join(folder, file), 'utf8').trim() : license
+  const text =
+    file !== undefined && existsSync(join(folder, file)) ? readFileSync(join(folder, file), 'utf8').trim() : license
   return `${name} ${version} (${license})\n\n${text}\n`
 })
 writeFileSync(join(FOLDER, 'LICENSES.txt'), licences.join('\n----\n\n'))

@@ -61,8 +61,9 @@ function evaluateNode(node: Node, dims: readonly number[], facts: Facts, visit: 
   const slot = 0
   if (node.domain !== '') throw cannot(node, null, `${node.domain}.${node.opType} is not evaluated`)
   switch (node.opType) {
-    case 'Identity':
     case 'Cast':
+      return truncated({ dims, data: operand(slot).data }, node, facts)
+    case 'Identity':
     case 'Dropout':
     case 'Reshape':
     case 'Squeeze':
@@ -78,8 +79,9 @@ function evaluateNode(node: Node, dims: readonly number[], facts: Facts, visit: 
         dims,
       )
     case 'Expand':
-    case 'Tile':
       return broadcastTo(operand(slot), dims)
+    case 'Tile':
+      return tile(operand(slot), dims)
     case 'Gather':
       return gather(operand(0), operand(1), node.int('axis', 0), dims)
     case 'Slice':
@@ -91,7 +93,11 @@ function evaluateNode(node: Node, dims: readonly number[], facts: Facts, visit: 
     case 'Mul':
       return zip(operand(0), operand(1), dims, (a, b) => a * b)
     case 'Div':
-      return zip(operand(0), operand(1), dims, (a, b) => a / b)
+      return truncated(
+        zip(operand(0), operand(1), dims, (a, b) => a / b),
+        node,
+        facts,
+      )
     case 'Resize': {
       const source = operand(slot)
       if (source.dims.join() === dims.join()) return source
@@ -163,6 +169,29 @@ function broadcastTo(x: Dense, dims: readonly number[]): Dense {
   const shift = dims.length - x.dims.length
   const strides = dims.map((_, axis) => ((x.dims[axis - shift] ?? 1) === 1 ? 0 : (own[axis - shift] ?? 0)))
   return strided(x.data, dims, strides)
+}
+
+/** Repeats an array along every axis, as often as its lengths go into the given ones. */
+function tile(x: Dense, dims: readonly number[]): Dense {
+  const own = stridesOf(x.dims)
+  const data = new Float64Array(elementCount(dims))
+  for (let i = 0; i < data.length; i += 1) {
+    let rest = i
+    let at = 0
+    for (let axis = dims.length - 1; axis >= 0; axis -= 1) {
+      const length = dims[axis] ?? 1
+      at += ((rest % length) % (x.dims[axis] ?? 1)) * (own[axis] ?? 0)
+      rest = Math.floor(rest / length)
+    }
+    data[i] = x.data[at] ?? Number.NaN
+  }
+  return { dims, data }
+}
+
+/** Integer results lose their fraction. */
+function truncated(x: Dense, node: Node, facts: Facts): Dense {
+  const dtype = facts.dtype(node.output(0))
+  return dtype !== undefined && isInteger(dtype) ? { dims: x.dims, data: x.data.map(Math.trunc) } : x
 }
 
 function zip(a: Dense, b: Dense, dims: readonly number[], f: (a: number, b: number) => number): Dense {

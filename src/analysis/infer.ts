@@ -48,7 +48,7 @@ function inferNode(node: Node, facts: Facts, opset: number): void {
     if (output !== null && fact !== null) facts.set(output, fact)
     return
   }
-  const rule = RULES[node.domain === '' ? node.opType : `${node.domain}:${node.opType}`]
+  const rule = RULES[node.operator]
   const context = new Context(node, facts, opset)
   if (rule === undefined) for (const slot of node.outputs.keys()) context.set(slot, null)
   else rule(context)

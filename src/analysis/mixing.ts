@@ -26,8 +26,8 @@ export function sizeOperand(
   return null
 }
 
-function addsPerToken({ domain, opType }: Node): boolean {
-  return POINTWISE.has(domain === '' ? opType : `${domain}:${opType}`) || opType === 'SkipLayerNormalization'
+function addsPerToken(node: Node): boolean {
+  return POINTWISE.has(node.operator) || node.opType === 'SkipLayerNormalization'
 }
 
 /** How a node lets one image of the batch see another; null where it does not. */

@@ -92,7 +92,7 @@ export function readPositions(
       return refuse(
         `the position table has ${patches} entries, which are not ${grid.rows}x${grid.cols}`,
         site.node,
-        'give posenc.native',
+        `give the table's own grid, ROWSxCOLS with ${patches} entries, as --option posenc.native=`,
       )
     }
     if (native === null && grid.rows !== grid.cols) {

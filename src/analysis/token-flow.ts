@@ -82,7 +82,7 @@ class Walk {
   }
 
   private visit(node: Node): void {
-    const key = node.domain === '' ? node.opType : `${node.domain}:${node.opType}`
+    const key = node.operator
     const shapes = node.inputs.map((value) => (value !== null && this.live.has(value) ? this.dims(value) : []))
     if (shapes.some((dims) => dims === null))
       return this.refuse(node, `the shape of what ${node.opType} reads is not known`)

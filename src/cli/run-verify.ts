@@ -4,6 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { VitpassError } from '../errors.ts'
 import type { Model } from '../ir/model.ts'
 import type { VerifyReport } from '../verify/report.ts'
+import { verifyWatched } from './watched-verify.ts'
 
 /**
  * Writes the model into a folder of its own, verifies it there against the file that it was made from, and removes the folder.
@@ -18,14 +19,13 @@ export async function verifyBeforeWriting(
 ): Promise<VerifyReport> {
   const { writeModel } = await import('../onnx/node.ts')
   const { onInterrupt } = await import('../onnx/node-interrupt.ts')
-  const { verifyInChild } = await import('../verify/in-child.ts')
   const folder = makeFolder(dryRun ? tmpdir() : dirname(output), output)
   const cleanUp = (): void => rmSync(folder, { recursive: true, force: true })
   const release = onInterrupt(cleanUp)
   try {
     const path = join(folder, basename(output))
     await writeModel(model, path).catch((error: unknown) => Promise.reject(about(output, path, error)))
-    const report = await verifyInChild(original, path).catch((error: unknown) =>
+    const report = await verifyWatched(original, path).catch((error: unknown) =>
       Promise.reject(about(output, path, error)),
     )
     return { ...report, transformed: output }

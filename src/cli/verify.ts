@@ -5,6 +5,7 @@ import { CommandFailure } from './failure.ts'
 import { type FlagValues, onlyOne, TEXT } from './flags.ts'
 import { print } from './print.ts'
 import { formatChecks, verificationError } from './verify-report.ts'
+import { verifyWatched } from './watched-verify.ts'
 
 interface VerifyFlags {
   readonly original: string
@@ -51,8 +52,7 @@ Needs onnxruntime-node. Exit codes: 0 right, 1 failed, 2 wrong usage, 4 the mode
 
 async function verifyAndPrint(args: ArgumentsCamelCase<VerifyFlags>): Promise<void> {
   const options = parseVerifyOptions(args)
-  const { verifyInChild } = await import('../verify/in-child.ts')
-  const report = await verifyInChild(args.original, args.transformed, options)
+  const report = await verifyWatched(args.original, args.transformed, options)
   const failure = verificationError(report, args.transformed)
   if (!args.json) {
     print(`${[`${args.transformed} against ${args.original}`, '', ...formatChecks(report)].join('\n')}\n`)

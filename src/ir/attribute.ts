@@ -21,8 +21,6 @@ export type Attribute = AttributeValue & {
   readonly passthrough?: unknown
 }
 
-export type AttributeInput = number | bigint | string | readonly number[] | readonly bigint[] | Attribute
-
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 

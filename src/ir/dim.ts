@@ -159,10 +159,6 @@ export function sizeKey(dim: Dim): string {
   return keyOf(dim, false)
 }
 
-export function sameLayout(a: Dim, b: Dim): boolean {
-  return a === b || layoutKey(a) === layoutKey(b)
-}
-
 /** Names of the symbols in it, sums included. */
 export function symbols(dim: Dim): Set<string> {
   return collect(dim, (atom) => [atom.id])

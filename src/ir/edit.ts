@@ -2,6 +2,13 @@ import type { Graph } from './graph.ts'
 import type { Node } from './node.ts'
 import type { Value } from './value.ts'
 
+/** Puts a changed graph in order: nodes behind what they read, and nothing that nobody reads. */
+export function tidy(graph: Graph): void {
+  graph.sort()
+  removeDeadNodes(graph)
+  removeUnusedInitializers(graph)
+}
+
 /** Removes nodes none of whose outputs are read, and what only they read. Returns how many nodes went. */
 export function removeDeadNodes(graph: Graph): number {
   const outputs = new Set(graph.outputs)

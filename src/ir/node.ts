@@ -55,6 +55,11 @@ export class Node {
     return this.name !== '' ? this.name : (this.outputList.find((v) => v !== null)?.name ?? this.opType)
   }
 
+  /** The key of operator tables: `Add`, `com.microsoft:Gelu`. */
+  get operator(): string {
+    return this.domain === '' ? this.opType : `${this.domain}:${this.opType}`
+  }
+
   /** True for `is('Add')`, `is('Conv', 'ConvTranspose')` in ai.onnx. */
   is(...opTypes: string[]): boolean {
     return this.domain === '' && opTypes.includes(this.opType)

@@ -47,8 +47,7 @@ export function inspectModel(registry: Registry, model: Model): InspectReport {
   const { graph } = model
   const operators: Record<string, number> = {}
   for (const node of graph.walk()) {
-    const name = node.domain === '' ? node.opType : `${node.domain}.${node.opType}`
-    operators[name] = (operators[name] ?? 0) + 1
+    operators[node.operator] = (operators[node.operator] ?? 0) + 1
   }
   const read = attemptAnatomy(registry, model)
   return {

@@ -1,6 +1,17 @@
 import { VitpassError } from '../errors.ts'
 import type { OptionSpec, OptionValue, Pass, PassOptions } from './pass.ts'
 
+/** An option that is two lengths, `ROWSxCOLS` or `HEIGHTxWIDTH`, or `auto`. */
+export function pairOption(describe: string, wanted: string): OptionSpec {
+  return { describe, type: 'string', default: 'auto', pattern: { regex: /^(auto|[1-9]\d*x[1-9]\d*)$/, wanted } }
+}
+
+/** The two lengths of such an option; null for `auto`. */
+export function readPair(value: OptionValue | undefined): readonly [number, number] | null {
+  const [first, second] = String(value).split('x').map(Number)
+  return first === undefined || second === undefined ? null : [first, second]
+}
+
 /** Options by pass, as the library takes them: `{ mask: { mode: 'rect' } }`. */
 export type OptionsByPass = Readonly<Record<string, Readonly<Record<string, OptionValue>>>>
 

@@ -4,7 +4,7 @@ import { learn, tensorFact } from '../analysis/infer.ts'
 import { VitpassError } from '../errors.ts'
 import { type Dim, layoutKey } from '../ir/dim.ts'
 import { isFloat } from '../ir/dtype.ts'
-import { removeDeadNodes, removeUnusedInitializers } from '../ir/edit.ts'
+import { tidy } from '../ir/edit.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Model } from '../ir/model.ts'
 import type { Node } from '../ir/node.ts'
@@ -58,9 +58,7 @@ export function applyRules(model: Model, rules: readonly Rule[], analyse: () => 
       changed += 1
     }
     if (changed === 0) break
-    model.graph.sort()
-    removeDeadNodes(model.graph)
-    removeUnusedInitializers(model.graph)
+    tidy(model.graph)
   }
   return counts
 }

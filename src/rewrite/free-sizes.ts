@@ -3,6 +3,7 @@ import { shapeSummary } from '../analysis/describe.ts'
 import { evaluate } from '../analysis/evaluate.ts'
 import type { BakedNumber, Disagreement } from '../analysis/facts.ts'
 import { isConstantTarget, reshapeTarget } from '../analysis/reshape-target.ts'
+import { normalAxis } from '../analysis/shapes/context.ts'
 import type { Trace } from '../analysis/trace.ts'
 import { type Dim, int, isInt, layoutKey, resolve } from '../ir/dim.ts'
 import type { Graph } from '../ir/graph.ts'
@@ -13,7 +14,7 @@ import type { SizeEmitter, SizeEntry } from './sizes.ts'
 
 /** An edit that frees one baked size. */
 export interface Freeing {
-  readonly kind: 'reshape' | 'shape' | 'range' | 'repeated constant'
+  readonly kind: 'reshape' | 'split' | 'shape' | 'range' | 'repeated constant'
   readonly node: Node
   apply(builder: Builder, sizes: SizeEmitter): void
 }
@@ -49,7 +50,10 @@ export function planFreeing(graph: Graph, trace: Trace, sizes: SizeEmitter): Fre
     if ('apply' in edit) edits.push(edit)
     else if (isLive(edit.node)) stuck.push(edit)
   }
-  for (const node of graph.nodes) if (node.is('Reshape')) add(freeReshape(node, trace, sizes))
+  for (const node of graph.nodes) {
+    if (node.is('Reshape')) add(freeReshape(node, trace, sizes))
+    if (node.is('Split')) add(freeSplit(node, trace, sizes))
+  }
   for (const numbers of bySlot(trace.facts.baked).values()) add(freeShape(numbers, trace, sizes))
   const tables: Disagreement[] = []
   const seen = new Set<string>()
@@ -87,6 +91,20 @@ function freeReshape(node: Node, { facts }: Trace, sizes: SizeEmitter): Freeing 
       if (node.attributes.has('allowzero')) node.deleteAttribute('allowzero')
     },
   }
+}
+
+/** Lengths of the parts of a Split that follow the image's size or the batch. */
+function freeSplit(node: Node, { facts, opset }: Trace, sizes: SizeEmitter): Freeing | Baked | null {
+  const from = facts.dims(node.input(0))
+  const given = node.ints('split') ?? facts.constants(node.input(1))
+  if (from === null || given === null || given === undefined) return null
+  const axis = normalAxis(node.int('axis', 0), from.length)
+  const parts = node.outputs.map((value) => facts.dims(value)?.[axis] ?? int(1))
+  if (parts.every(isInt)) return null
+  if (opset < 13 || !parts.every((dim) => isInt(dim) || sizes.canEmit(dim))) {
+    return { node, reason: `Split into ${shapeSummary(parts)} has lengths that fit one size` }
+  }
+  return { kind: 'split', node, apply: (_builder, emitter) => node.setInput(1, emitter.vector(parts)) }
 }
 
 function bySlot(baked: readonly BakedNumber[]): Map<string, BakedNumber[]> {

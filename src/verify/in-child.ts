@@ -26,6 +26,13 @@ export interface SentError {
   readonly stack?: string
 }
 
+export interface ChildSettings {
+  /** The child's program, if not the usual one. */
+  readonly entry?: string
+  /** Told what is done at the moment. */
+  readonly onStep?: (step: Step) => void
+}
+
 /** The child's program, beside this file or, where this one is bundled with the command line, in the same place. */
 function program(): string {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
@@ -40,16 +47,20 @@ export function verifyInChild(
   original: string,
   transformed: string,
   options: VerifyOptions = {},
-  entry: string = program(),
+  { entry = program(), onStep = () => {} }: ChildSettings = {},
 ): Promise<VerifyReport> {
   const child = fork(entry, [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], serialization: 'advanced' })
-  const answer = waitFor(child, { original, transformed })
+  const answer = waitFor(child, { original, transformed }, onStep)
   const request: VerifyRequest = { original, transformed, options }
   child.send(request)
   return answer
 }
 
-function waitFor(child: ChildProcess, paths: Readonly<Record<Step['model'], string>>): Promise<VerifyReport> {
+function waitFor(
+  child: ChildProcess,
+  paths: Readonly<Record<Step['model'], string>>,
+  onStep: (step: Step) => void,
+): Promise<VerifyReport> {
   return new Promise((resolve, reject) => {
     let step: Step | null = null
     let said = ''
@@ -57,8 +68,10 @@ function waitFor(child: ChildProcess, paths: Readonly<Record<Step['model'], stri
       said = `${said}${text}`.slice(-2000)
     })
     child.on('message', (message: VerifyMessage) => {
-      if (message.kind === 'step') step = message.step
-      else if (message.kind === 'report') resolve(message.report)
+      if (message.kind === 'step') {
+        step = message.step
+        onStep(step)
+      } else if (message.kind === 'report') resolve(message.report)
       else reject(receivedError(message.error))
     })
     child.on('error', reject)

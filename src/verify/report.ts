@@ -44,7 +44,7 @@ const BY_PRECISION: Readonly<Record<Precision, Tolerances>> = {
   fp16: { alone: 2e-2, same: 1e-2 },
   bf16: { alone: 1e-1, same: 1e-1 },
   int8: { alone: 1e-1, same: 1e-1 },
-  'dynamic int8': { alone: 3e-1, same: 3e-1 },
+  'dynamic int8': { alone: 2e-1, same: 2e-1 },
 }
 
 export function tolerancesFor(precision: Precision, given: number | undefined): Tolerances {

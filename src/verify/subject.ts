@@ -1,3 +1,4 @@
+import { VitpassError } from '../errors.ts'
 import type { Model } from '../ir/model.ts'
 import { readProvenance } from '../ir/provenance.ts'
 import type { Layout } from './layout.ts'
@@ -36,10 +37,18 @@ const RANK: readonly Precision[] = ['fp32', 'fp16', 'bf16', 'int8', 'dynamic int
 
 /**
  * Reads what can be checked off both models. What a model of another maker promises is not written in it: it is held to everything.
+ * @param paths of the files that they were read from, for errors
  * @throws VitpassError MODEL_UNSUPPORTED where one of them is no vision encoder with patches
  */
-export function readSubject(original: Model, transformed: Model): Subject {
-  const facts = { original: readModelFacts(original), transformed: readModelFacts(transformed) }
+export function readSubject(
+  original: Model,
+  transformed: Model,
+  paths: { readonly original: string; readonly transformed: string },
+): Subject {
+  const facts = {
+    original: factsOf(original, paths.original),
+    transformed: factsOf(transformed, paths.transformed),
+  }
   const { passes } = readProvenance(transformed)
   const applied = new Set(passes.map(({ name }) => name))
   const ours = passes.length > 0
@@ -66,6 +75,21 @@ export function readSubject(original: Model, transformed: Model): Subject {
           ]
         : []),
     ],
+  }
+}
+
+function factsOf(model: Model, path: string): ModelFacts {
+  try {
+    return readModelFacts(model)
+  } catch (error) {
+    if (!(error instanceof VitpassError) || error.where !== undefined) throw error
+    const { code, message, node, remedy } = error
+    throw new VitpassError(code, message, {
+      where: path,
+      ...(node === undefined ? {} : { node }),
+      ...(remedy === undefined ? {} : { remedy }),
+      cause: error,
+    })
   }
 }
 

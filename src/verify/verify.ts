@@ -43,7 +43,7 @@ export async function verifyModels(
   onStep: (step: Step) => void = () => {},
 ): Promise<VerifyReport> {
   const start = performance.now()
-  const subject = readSubject(await readModel(original), await readModel(transformed))
+  const subject = readSubject(await readModel(original), await readModel(transformed), { original, transformed })
   const providers = options.providers ?? ['cpu']
   const checks = await withSessions({ original, transformed }, providers, onStep, (sessions) =>
     checkBoth(subject, sessions, options),

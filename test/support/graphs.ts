@@ -62,7 +62,7 @@ export function rewrite(drawn: Sketch, rules: readonly Rule[]): Record<string, n
 
 /** Operators of the graph in order, as `Add`, `com.microsoft:Gelu`. */
 export function operators({ model }: Sketch): string[] {
-  return model.graph.nodes.map((node) => (node.domain === '' ? node.opType : `${node.domain}:${node.opType}`))
+  return model.graph.nodes.map((node) => node.operator)
 }
 
 /** A session of the model as it stands. */

@@ -22,7 +22,7 @@ const OPENING: VerifyMessage = { kind: 'step', step: { model: 'original', doing:
 describe('verification in a process of its own', () => {
   it('survives a crash and says what crashed it', async () => {
     const entry = program('segfault', [OPENING, RUNNING], `process.kill(process.pid, 'SIGSEGV')`)
-    await expect(verifyInChild('a.onnx', 'b.onnx', {}, entry)).rejects.toMatchObject({
+    await expect(verifyInChild('a.onnx', 'b.onnx', {}, { entry })).rejects.toMatchObject({
       code: 'VERIFY_FAILED',
       where: 'b.onnx',
       message: 'ONNX Runtime crashed while running it on [2, 3, 64, 64] (SIGSEGV)',
@@ -31,7 +31,9 @@ describe('verification in a process of its own', () => {
 
   it('tells the last words of a runtime that gives up', async () => {
     const last = `process.stderr.write("terminate called\\n  what(): std::bad_alloc\\n", () => process.abort())`
-    await expect(verifyInChild('a.onnx', 'b.onnx', {}, program('abort', [OPENING], last))).rejects.toMatchObject({
+    await expect(
+      verifyInChild('a.onnx', 'b.onnx', {}, { entry: program('abort', [OPENING], last) }),
+    ).rejects.toMatchObject({
       code: 'RUNTIME_FAILED',
       where: 'a.onnx',
       message: expect.stringMatching(/^ONNX Runtime crashed while opening it \(SIGABRT: .+\)$/),
@@ -39,17 +41,17 @@ describe('verification in a process of its own', () => {
   })
 
   it('does not wait for ever for a program that ends without an answer', async () => {
-    await expect(verifyInChild('a.onnx', 'b.onnx', {}, program('silent', [], 'process.exit(0)'))).rejects.toMatchObject(
-      {
-        code: 'RUNTIME_FAILED',
-        message: 'the process that verifies ended early (exit code 0)',
-      },
-    )
+    await expect(
+      verifyInChild('a.onnx', 'b.onnx', {}, { entry: program('silent', [], 'process.exit(0)') }),
+    ).rejects.toMatchObject({
+      code: 'RUNTIME_FAILED',
+      message: 'the process that verifies ended early (exit code 0)',
+    })
   })
 
   it('passes errors on as they are', async () => {
     const error = { code: 'FILE_NOT_FOUND', message: 'there is no such file', where: 'a.onnx' } as const
     const entry = program('error', [{ kind: 'error', error }], 'process.disconnect()')
-    await expect(verifyInChild('a.onnx', 'b.onnx', {}, entry)).rejects.toMatchObject(error)
+    await expect(verifyInChild('a.onnx', 'b.onnx', {}, { entry })).rejects.toMatchObject(error)
   })
 })

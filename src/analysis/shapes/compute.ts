@@ -7,15 +7,11 @@ import { type Context, normalAxis, type ShapeRule } from './context.ts'
 /** `floor((size + before + after - dilation * (kernel - 1) - 1) / stride) + 1`, as ONNX defines Conv and pooling. */
 function windowed(size: Dim, kernel: number, stride: number, dilation: number, pads: number, ceil = false): Dim {
   const span = dilation * (kernel - 1) + 1
-  const shifted = plus(size, pads - span + (ceil ? stride - 1 : 0))
-  const counted = plus(floorDiv(shifted, stride), 1)
-  return counted.n === Math.floor((size.n + pads - span + (ceil ? stride - 1 : 0)) / stride) + 1
-    ? counted
-    : sym(
-        `windows(${sizeKey(size)},${kernel},${stride},${dilation},${pads})`,
-        Math.floor((size.n + pads - span) / stride) + 1,
-        roots(size),
-      )
+  const extra = pads - span + (ceil ? stride - 1 : 0)
+  const n = Math.floor((size.n + extra) / stride) + 1
+  const counted = plus(floorDiv(plus(size, extra), stride), 1)
+  const id = `windows(${sizeKey(size)},${kernel},${stride},${dilation},${pads},${ceil})`
+  return counted.n === n ? counted : sym(id, n, roots(size))
 }
 
 function spatial(context: Context, kernel: readonly number[], size: readonly Dim[]): Dim[] {

@@ -12,7 +12,7 @@ const MASK_SLOT: Readonly<Record<string, number>> = {
 export const idleMask: Rule = {
   name: 'idle mask',
   match(node, context) {
-    const key = node.domain === '' ? node.opType : `${node.domain}:${node.opType}`
+    const key = node.operator
     const slot = MASK_SLOT[key]
     const old = node.output(0)
     if (slot === undefined || old === null || node.outputs.slice(1).some((value) => value !== null)) return null

@@ -1,6 +1,8 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { PassRefusedError, run } from '../src/index.ts'
+import { readModel } from '../src/onnx/node.ts'
 import { caseNames, type ExportEntry, exportPath, loadCase } from './support/cases.ts'
 import { describeMeasured, type Measured } from './support/measure.ts'
 import { checkProperties } from './support/properties.ts'
@@ -49,7 +51,10 @@ describe('the measure itself', () => {
     })
     return measured.filter(({ ok }) => !ok).map(({ name }) => name)
   }
-  const interpolating = cases.flatMap(({ models }) => models).filter(({ dynamic }) => dynamic === 'interp')
+  const interpolating = cases
+    .filter(({ origin }) => origin.refuse === undefined)
+    .flatMap(({ models }) => models)
+    .filter(({ dynamic }) => dynamic === 'interp')
 
   it.each(interpolating)('rejects $file untouched', async (entry) => {
     const failed = await untouched(entry)
@@ -64,6 +69,15 @@ for (const goldenCase of cases) {
   describe(goldenCase.name, () => {
     for (const entry of goldenCase.models) {
       const file = join(basename(dirname(entry.file)), basename(entry.file))
+      if (goldenCase.origin.refuse !== undefined) {
+        it(`${file} is refused with a node and a reason`, async () => {
+          const model = await readModel(exportPath(goldenCase, entry))
+          const error = await run(model, PASSES).catch((thrown: unknown) => thrown)
+          if (!(error instanceof PassRefusedError)) throw error ?? new Error('nothing was refused')
+          expect(error.refusals[0]?.reason).toMatch(/./)
+        })
+        continue
+      }
       it.each(MASKINGS)(`${file} is padding-proof with source=$source mode=$mode`, async (masking) => {
         const measured = await transformAndCheck(goldenCase, entry, PASSES, masking)
         expect(measured.length).toBeGreaterThan(5)

@@ -27,7 +27,8 @@ export async function transformAndCheck(
   const original = exportPath(goldenCase, entry)
   const model = await readModel(original)
   const usual = masking.source === 'pixels' && masking.mode === 'rect'
-  runPasses(registry, model, passes, usual ? {} : { mask: { source: masking.source, mode: masking.mode } })
+  const mask = usual ? {} : { mask: { source: masking.source, mode: masking.mode } }
+  runPasses(registry, model, passes, { ...entry.options, ...mask })
   const zeroed = passes.includes('zero') || passes.includes('padproof')
   return withSource(model, (transformed) =>
     checkProperties({ transformed, original, goldenCase, entry, masking, zeroed }),

@@ -18,6 +18,11 @@ const PREDICATES = new Set([
   'IsInf',
 ])
 
+/** True where every axis is 1 or as long as the output's: only then its elements can be read at the output's shape. */
+export function broadcasts(from: readonly Dim[], to: readonly Dim[]): boolean {
+  return from.every((dim, i) => dim.n === 1 || dim.n === to[i - from.length + to.length]?.n)
+}
+
 /** Elements of an operand seen at the output's shape. */
 export function reader(contents: Contents, from: readonly Dim[], to: readonly Dim[]): (index: number) => Dim {
   if (contents.kind === 'fill' || countOf(contents) === 1) return () => resolve(itemAt(contents, 0))
@@ -55,7 +60,7 @@ function combine(
   for (const slot of slots) {
     const contents = context.contents(slot)
     const from = context.dims(slot)
-    if (contents === null || from === null) return null
+    if (contents === null || from === null || !broadcasts(from, dims)) return null
     if (contents.kind !== 'fill' && countOf(contents) !== 1) allFill = false
     readers.push(reader(contents, from, dims))
   }

@@ -1,7 +1,7 @@
 import { type Dim, int, isInt, product, roots, sizeKey, sum, sym, terms } from '../../ir/dim.ts'
 import { type Contents, contentsOf, countOf, itemAt, listOf } from '../facts.ts'
 import { type Context, normalAxis, type ShapeRule } from './context.ts'
-import { reader } from './elementwise.ts'
+import { broadcasts, reader } from './elementwise.ts'
 import { reshapeDims } from './reshape.ts'
 
 const reshape: ShapeRule = (context) => {
@@ -232,7 +232,7 @@ function spread(contents: Contents | null, from: readonly Dim[], to: readonly Di
   if (contents === null) return null
   const count = to.reduce((n, dim) => n * dim.n, 1)
   if (contents.kind === 'fill' || countOf(contents) === 1) return { kind: 'fill', value: itemAt(contents, 0), count }
-  if (count > 65536) return null
+  if (count > 65536 || !broadcasts(from, to)) return null
   const read = reader(contents, from, to)
   return contentsOf(Array.from({ length: count }, (_, i) => read(i)))
 }

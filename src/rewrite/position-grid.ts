@@ -24,13 +24,7 @@ export function positionsOnTightGrids(
   rule: ResizeRule,
 ): Value {
   const [nativeRows = 1, nativeCols = 1, hidden = 1] = table.table.dims
-  const rows = builder.cast(validity.rows, { to: 'float' })
-  const cols = builder.cast(validity.cols, { to: 'float' })
-  const offset = rule.offset === 0 ? null : offsetUnlessNative(builder, rows, cols, nativeRows, nativeCols, rule.offset)
-  const along = (native: number, length: Value, index: Value): Value =>
-    resizeWeights(builder, { kind: rule.kind, native, length, index, offset })
-  const rowWeights = along(nativeRows, rows, builder.cast(validity.rowIndex, { to: 'float' }))
-  const colWeights = along(nativeCols, cols, builder.cast(validity.colIndex, { to: 'float' }))
+  const [rowWeights, colWeights] = axisWeights(builder, validity, [nativeRows, nativeCols], rule)
   const margin = tableMargin(rule.kind)
   const wide = nativeCols + 2 * margin
   const stored = builder.constant(
@@ -47,21 +41,49 @@ export function positionsOnTightGrids(
   return builder.concat([repeated, patches], { axis: 1 })
 }
 
+/**
+ * Weights along rows [batch, rows, native] and columns [batch, cols, native]. Where the native grid is square both come from one
+ * computation over the positions of rows and columns laid end to end: half the operators.
+ */
+function axisWeights(
+  builder: Builder,
+  validity: Validity,
+  native: readonly [number, number],
+  { kind, offset }: ResizeRule,
+): readonly [Value, Value] {
+  const lengths = [validity.rows, validity.cols].map((length) =>
+    builder.unsqueeze(builder.cast(length, { to: 'float' }), { axes: [1, 2] }),
+  ) as [Value, Value]
+  const indices = [validity.rowIndex, validity.colIndex].map((index) => builder.cast(index, { to: 'float' })) as [
+    Value,
+    Value,
+  ]
+  const added = offset === 0 ? null : offsetUnlessNative(builder, lengths, native, offset)
+  // Split takes computed lengths from opset 13 on.
+  if (native[0] !== native[1] || builder.opset < 13) {
+    const along = (axis: 0 | 1) =>
+      resizeWeights(builder, { kind, native: native[axis], length: lengths[axis], index: indices[axis], offset: added })
+    return [along(0), along(1)]
+  }
+  const spread = (axis: 0 | 1) =>
+    builder.add(lengths[axis], builder.unsqueeze(builder.mul(indices[axis], 0), { axes: [0, 2] }))
+  const length = builder.concat([spread(0), spread(1)], { axis: 1 })
+  const index = builder.concat(indices, { axis: 0 })
+  const weights = resizeWeights(builder, { kind, native: native[0], length, index, offset: added })
+  const split = builder.concat([builder.shape(validity.rowIndex), builder.shape(validity.colIndex)], { axis: 0 })
+  return builder.split(weights, { axis: 1, split, outputs: 2 }) as [Value, Value]
+}
+
 /** Libraries that add 0.1 skip the resize where both lengths are native, and only there. */
 function offsetUnlessNative(
   builder: Builder,
-  rows: Value,
-  cols: Value,
-  nativeRows: number,
-  nativeCols: number,
+  [rows, cols]: readonly [Value, Value],
+  native: readonly [number, number],
   offset: number,
 ): Value {
-  const same = (length: Value, native: number) => {
-    const away = builder.abs(builder.sub(length, builder.float(native)))
-    return builder.less(away, builder.float(0.5))
-  }
-  const native = builder.and(same(rows, nativeRows), same(cols, nativeCols))
-  return builder.where(native, builder.float(0), builder.float(offset))
+  const same = (length: Value, wanted: number) => builder.less(builder.abs(builder.sub(length, wanted)), 0.5)
+  const isNative = builder.and(same(rows, native[0]), same(cols, native[1]))
+  return builder.where(isNative, builder.float(0), builder.float(offset))
 }
 
 /** The table with its edge repeated `margin` times on every side: [rows + 2 margin, cols + 2 margin, hidden]. */

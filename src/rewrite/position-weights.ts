@@ -7,11 +7,11 @@ export interface ResizeAxis {
   readonly kind: ResizeKind
   /** Entries of the table along this axis. */
   readonly native: number
-  /** [batch] float: each image's own length in patches. */
+  /** [batch, 1 or positions, 1] float: each image's own length in patches. */
   readonly length: Value
   /** [positions] float: 0, 1, 2, ... along the padded grid. */
   readonly index: Value
-  /** [batch] float: what is added to the length before the scale is taken; null for nothing. */
+  /** [batch, 1, 1] float: what is added to the length before the scale is taken; null for nothing. */
   readonly offset: Value | null
 }
 
@@ -34,13 +34,12 @@ export function resizeWeights(builder: Builder, axis: ResizeAxis): Value {
   const { kind, native, length, index } = axis
   const f = (x: number) => builder.float(x)
   const wide = axis.offset === null ? length : builder.add(length, axis.offset)
-  const perImage = builder.unsqueeze(builder.max([wide, f(1)]), { axes: [1, 2] })
-  const scale = builder.div(f(native), perImage)
+  const scale = builder.div(f(native), builder.max([wide, f(1)]))
   const position = builder.unsqueeze(index, { axes: [0, 2] })
   const centre = builder.mul(builder.add(position, f(0.5)), scale)
   const margin = tableMargin(kind)
   const entries = builder.float(Array.from({ length: native + 2 * margin }, (_, j) => j - margin))
-  const inside = builder.cast(builder.less(position, builder.unsqueeze(length, { axes: [1, 2] })), { to: 'float' })
+  const inside = builder.cast(builder.less(position, length), { to: 'float' })
   if (kind === 'cubic') {
     const distance = builder.abs(builder.sub(builder.sub(centre, f(0.5)), entries))
     return builder.mul(keys(builder, distance, -0.75), inside)

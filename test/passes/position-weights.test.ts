@@ -15,7 +15,8 @@ const PADDED = 133
 /** Weights for all lengths in one batch, for every native length: [lengths, padded, native + 2 margin] each. */
 async function weightsOf(kind: ResizeKind, offset: number, opset: number): Promise<Map<string, Dense>> {
   const { model } = sketch(opset, { lengths: ['batch'], index: ['positions'] }, (b: Builder, inputs) => {
-    const [length, index] = inputs as [Value, Value]
+    const [lengths, index] = inputs as [Value, Value]
+    const length = b.unsqueeze(lengths, { axes: [1, 2] })
     const added = offset === 0 ? null : b.mul(b.float(offset), b.div(length, length))
     return NATIVES.map((native) => resizeWeights(b, { kind, native, length, index, offset: added }))
   })
@@ -71,7 +72,8 @@ describe.each(RESIZE_KINDS)('%s weights', (kind) => {
 
   it('are the identity at the native length, and 0 for an image without patches', async () => {
     const { model } = sketch(17, { lengths: ['batch'], index: ['positions'] }, (b, inputs) => {
-      const [length, index] = inputs as [Value, Value]
+      const [lengths, index] = inputs as [Value, Value]
+      const length = b.unsqueeze(lengths, { axes: [1, 2] })
       return [resizeWeights(b, { kind, native: 6, length, index, offset: null })]
     })
     const computed = await compute(model, {

@@ -1,4 +1,4 @@
-import { type LikelyResize, likelyResize } from '../src/analysis/likely-resize.ts'
+import { isComputedTable, type LikelyResize, likelyResize } from '../src/analysis/likely-resize.ts'
 import { type Grid, type PositionTable, RESIZE_KINDS, readPositions } from '../src/analysis/positions.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
@@ -53,6 +53,14 @@ export const posenc: Pass = {
     if (sites.length === 0) return { status: 'nothing', notes: ['no position table depends on the image size'] }
     const kind = RESIZE_KINDS.find((known) => known === options.kind) ?? null
     const tables = sites.map((site) => readPositions(site, traced, native, kind))
+    const computed = tables.find((table) => table.resize === null && kind === null && isComputedTable(table))
+    if (computed !== undefined) {
+      return refuse(
+        'the position table holds sines and cosines, and the file does not say whether they are computed anew or resized for another size',
+        computed.site.node,
+        'if the library resizes them, say how with --option posenc.kind=cubic; else encode this model in groups of equal size',
+      )
+    }
     const notes = new Set<string>()
     const rules = tables.map((table) => chooseRule(table, options, likelyResize(table, flow, traced), notes))
     for (const table of tables) {

@@ -29,6 +29,29 @@ export function likelyResize(table: PositionTable, flow: TokenFlow, trace: Trace
   return { kind: 'cubic', because: 'query, key and value are projected apart, as transformers does' }
 }
 
+/**
+ * True for a table each of whose channels follows the row alone or the column alone: sines and cosines that were computed, which no
+ * training leaves. A library may compute them anew for another size, or resize them as any table.
+ */
+export function isComputedTable({ table: { dims, data } }: PositionTable): boolean {
+  const [rows = 0, cols = 0, hidden = 0] = dims
+  if (rows < 2 || cols < 2) return false
+  const at = (row: number, col: number, channel: number) => data[(row * cols + col) * hidden + channel] ?? 0
+  const near = (a: number, b: number) => Math.abs(a - b) < 1e-5
+  for (let channel = 0; channel < hidden; channel += 1) {
+    let byRow = true
+    let byCol = true
+    for (let row = 0; row < rows && (byRow || byCol); row += 1) {
+      for (let col = 0; col < cols; col += 1) {
+        byRow &&= near(at(row, col, channel), at(row, 0, channel))
+        byCol &&= near(at(row, col, channel), at(0, col, channel))
+      }
+    }
+    if (!byRow && !byCol) return false
+  }
+  return true
+}
+
 /** Tokens in front of the patches where there are most. */
 function longestPrefix({ softmaxes }: TokenFlow, trace: Trace): number {
   const counts = softmaxes.flatMap(({ dims, axis }) => {

@@ -69,6 +69,9 @@ export function readPositions(
   const tokenAxis = site.dims.findIndex(dependsOnSize)
   const batchAxis = site.dims.findIndex((dim) => layoutKey(dim) === 'batch')
   const hiddenAxis = 3 - tokenAxis - batchAxis
+  if (slice(facts.graph, value).some((node) => node.is('Cos', 'Sin')) && site.dims.length > 3) {
+    return refuse('rotary position embeddings, computed from the image size, are not rewritten yet')
+  }
   if (site.dims.length !== 3 || tokenAxis < 0 || batchAxis < 0) {
     return refuse(`positions are added to ${shapeSummary(site.dims)}, not to [batch, tokens, hidden]`)
   }

@@ -23,8 +23,12 @@ export function likelyResize(table: PositionTable, flow: TokenFlow, trace: Trace
   if (prefix > positioned && positioned > 0) {
     return { kind: 'aa-cubic', because: 'tokens are inserted behind the positions, as models with registers do' }
   }
-  if (projectsTogether(flow, trace)) {
+  const projection = projectionOf(flow, trace)
+  if (projection === 'joint') {
     return { kind: 'aa-cubic', because: 'query, key and value are projected in one product, as timm does' }
+  }
+  if (projection === 'sequence first') {
+    return { kind: 'cubic', because: "attention is torch's own module, whose libraries resize in several ways" }
   }
   return { kind: 'cubic', because: 'query, key and value are projected apart, as transformers does' }
 }
@@ -69,18 +73,17 @@ const BETWEEN = new Set([
   ...['Mul', 'Div', 'Add', 'Concat', 'LayerNormalization', 'RMSNormalization', 'Flatten'],
 ])
 
-/** True where the queries and the keys of self-attention come from one matrix product over the same rows. */
-function projectsTogether({ softmaxes, live }: TokenFlow, trace: Trace): boolean {
+/** Whether queries and keys of self-attention come from one matrix product, and whether that takes the sequence first. */
+function projectionOf({ softmaxes, live }: TokenFlow, trace: Trace): 'joint' | 'sequence first' | 'apart' {
   for (const { node } of softmaxes) {
     const product = productOf(node.input(0), live)
     if (product === null) continue
     const [queries, keys] = [product.input(0), product.input(1)].map((value) => projections(value, live))
     const shared = [...(queries ?? [])].filter((one) => keys?.has(one) === true)
-    if (shared.length === 0) return false
-    // Sequence-first rows are those of torch's own attention module, which has no resize of its own.
-    return shared.every((one) => !startsWithTokens(one, trace))
+    if (shared.length === 0) return 'apart'
+    return shared.some((one) => startsWithTokens(one, trace)) ? 'sequence first' : 'joint'
   }
-  return false
+  return 'apart'
 }
 
 function startsWithTokens(node: Node, { facts }: Trace): boolean {

@@ -1,5 +1,6 @@
 import { isComputedTable, type LikelyResize, likelyResize } from '../src/analysis/likely-resize.ts'
-import { type Grid, type PositionTable, RESIZE_KINDS, readPositions } from '../src/analysis/positions.ts'
+import { type Grid, type PositionTable, readPositions } from '../src/analysis/positions.ts'
+import { RESIZE_KINDS } from '../src/analysis/resize-kind.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { isFloat } from '../src/ir/dtype.ts'

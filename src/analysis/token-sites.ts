@@ -1,6 +1,7 @@
 import type { Dim } from '../ir/dim.ts'
 import type { Node } from '../ir/node.ts'
 import type { Value } from '../ir/value.ts'
+import { ACTIVATIONS } from './activations.ts'
 
 /** A softmax that runs over tokens: it has to be told which of them are padding. */
 export interface SoftmaxSite {
@@ -75,28 +76,7 @@ export const POINTWISE = new Set([
   'Identity',
   'Dropout',
   'PRelu',
-  'Relu',
-  'LeakyRelu',
-  'Elu',
-  'Selu',
-  'Celu',
-  'HardSigmoid',
-  'HardSwish',
-  'Mish',
-  'Softplus',
-  'Softsign',
-  'ThresholdedRelu',
-  'Sigmoid',
-  'Tanh',
-  'Erf',
-  'Exp',
-  'Log',
-  'Sin',
-  'Cos',
-  'Tan',
-  'Gelu',
-  'Swish',
-  'Clip',
+  ...ACTIVATIONS,
   'Neg',
   'Abs',
   'Floor',

@@ -1,5 +1,6 @@
 import type { Dense } from '../analysis/evaluate.ts'
-import type { PositionTable, ResizeKind } from '../analysis/positions.ts'
+import type { PositionTable } from '../analysis/positions.ts'
+import type { ResizeKind } from '../analysis/resize-kind.ts'
 import { floatTensor } from '../ir/tensor-data.ts'
 import type { Value } from '../ir/value.ts'
 import type { Builder } from '../ops/builder.ts'

@@ -1,4 +1,4 @@
-import type { ResizeKind } from '../analysis/positions.ts'
+import type { ResizeKind } from '../analysis/resize-kind.ts'
 import type { Value } from '../ir/value.ts'
 import type { Builder } from '../ops/builder.ts'
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { registry } from '../../passes/index.ts'
-import { RESIZE_KINDS } from '../../src/analysis/positions.ts'
+import { RESIZE_KINDS } from '../../src/analysis/resize-kind.ts'
 import { serializeModel } from '../../src/onnx/serialize.ts'
 import { runPasses } from '../../src/pipeline/run.ts'
 import { added, byPlace, GRIDS, HOW, largest, posenc, resized, SEED, tokensWith } from '../support/drawn-positions.ts'

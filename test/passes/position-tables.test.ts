@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { RESIZE_KINDS } from '../../src/analysis/positions.ts'
+import { RESIZE_KINDS } from '../../src/analysis/resize-kind.ts'
 import { attr } from '../../src/ir/attribute.ts'
 import type { Model } from '../../src/ir/model.ts'
 import type { Value } from '../../src/ir/value.ts'

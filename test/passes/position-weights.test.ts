@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { RESIZE_KINDS, type ResizeKind } from '../../src/analysis/positions.ts'
+import { RESIZE_KINDS, type ResizeKind } from '../../src/analysis/resize-kind.ts'
 import type { Value } from '../../src/ir/value.ts'
 import type { Builder } from '../../src/ops/builder.ts'
 import { resizeWeights, tableMargin } from '../../src/rewrite/position-weights.ts'

@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
 import { registry } from '../../passes/index.ts'
-import type { ResizeKind } from '../../src/analysis/positions.ts'
+import type { ResizeKind } from '../../src/analysis/resize-kind.ts'
 import type { Model } from '../../src/ir/model.ts'
 import type { Value } from '../../src/ir/value.ts'
 import type { OptionsByPass } from '../../src/pipeline/options.ts'

@@ -1,4 +1,4 @@
-import type { ResizeKind } from '../../src/analysis/positions.ts'
+import type { ResizeKind } from '../../src/analysis/resize-kind.ts'
 
 /**
  * The matrix of a one-dimensional resize from `input` to `output` samples, [output][input], computed sample by sample as PyTorch's CPU

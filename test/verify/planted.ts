@@ -52,7 +52,7 @@ export const SPOILED = {
   gridOfBatch: ({ graph, opset }: Model): void => {
     const rows = named(graph, 'vitpass/rows')
     const b = new Builder(graph, opset, { dtypeOf: () => 'int64' })
-    const tallest = b.reduceMax(rows, { axes: [0], keepdims: 1 })
+    const tallest = b.expand(b.reduceMax(rows, { axes: [0], keepdims: 1 }), b.shape(rows))
     for (const node of positionReaders(rows)) node.setInput(0, tallest)
   },
   /** Tokens keep what they hold at padding. */

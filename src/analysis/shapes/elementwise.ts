@@ -1,5 +1,6 @@
 import { type Dim, int, isInt, resolve } from '../../ir/dim.ts'
 import { type DType, dtypeName, isFloat } from '../../ir/dtype.ts'
+import { ACTIVATIONS } from '../activations.ts'
 import { type Contents, contentsOf, countOf, itemAt } from '../facts.ts'
 import { BINARY, castScalar, chosen, UNARY } from '../scalar.ts'
 import type { Context, ShapeRule } from './context.ts'
@@ -136,28 +137,7 @@ function fillOfOnes(dims: readonly Dim[] | null): Contents | null {
 }
 
 const SAME_SHAPE = [
-  'Relu',
-  'LeakyRelu',
-  'Elu',
-  'Selu',
-  'Celu',
-  'HardSigmoid',
-  'HardSwish',
-  'Mish',
-  'Softplus',
-  'Softsign',
-  'ThresholdedRelu',
-  'Sigmoid',
-  'Tanh',
-  'Erf',
-  'Exp',
-  'Log',
-  'Sin',
-  'Cos',
-  'Tan',
-  'Gelu',
-  'Swish',
-  'Clip',
+  ...ACTIVATIONS,
   'Softmax',
   'LogSoftmax',
   'Hardmax',

@@ -15,7 +15,7 @@ export interface LikelyResize {
 
 /**
  * How a table that is baked in at one size is probably resized, told from how libraries build their models: timm projects query,
- * key and value in one product and resizes with antialias; models that put register tokens in behind the positions (DINOv2 with
+ * key and value in one product and resizes with antialias; torchvision uses torch's own attention module and lays corners on corners; models that put register tokens in behind the positions (DINOv2 with
  * registers) do so too; others, as those of transformers, resize by plain bicubic interpolation.
  */
 export function likelyResize(table: PositionTable, flow: TokenFlow, trace: Trace): LikelyResize {
@@ -29,7 +29,7 @@ export function likelyResize(table: PositionTable, flow: TokenFlow, trace: Trace
     return { kind: 'aa-cubic', because: 'query, key and value are projected in one product, as timm does' }
   }
   if (projection === 'sequence first') {
-    return { kind: 'cubic', because: "attention is torch's own module, whose libraries resize in several ways" }
+    return { kind: 'cubic-corners', because: "attention is torch's own module, as torchvision builds and resizes it" }
   }
   return { kind: 'cubic', because: 'query, key and value are projected apart, as transformers does' }
 }

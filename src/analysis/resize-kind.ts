@@ -3,7 +3,7 @@ import type { Node } from '../ir/node.ts'
 import { type Facts, listOf } from './facts.ts'
 
 /** How a position table is resized to another grid. */
-export const RESIZE_KINDS = ['cubic', 'bilinear', 'aa-cubic', 'aa-bilinear'] as const
+export const RESIZE_KINDS = ['cubic', 'bilinear', 'aa-cubic', 'aa-bilinear', 'cubic-corners'] as const
 
 export type ResizeKind = (typeof RESIZE_KINDS)[number]
 
@@ -18,7 +18,8 @@ export function readResize(
   const refuse = (found: string): never => {
     throw new VitpassError('PASS_REFUSED', `the position table's Resize has ${found}`, {
       node: node.label,
-      remedy: 'say how the library resizes it with --option posenc.kind=cubic|bilinear|aa-cubic|aa-bilinear',
+      remedy:
+        'say how the library resizes it with --option posenc.kind=cubic|bilinear|aa-cubic|aa-bilinear|cubic-corners',
     })
   }
   const offset = () => (node.input(3) === null ? scaleOffset(node, facts, opset, native, refuse) : 0)
@@ -28,6 +29,9 @@ export function readResize(
   const exclude = node.int('exclude_outside', 0) === 1
   const coordinates = node.string('coordinate_transformation_mode', 'half_pixel')
   const a = node.float('cubic_coeff_a', -0.75)
+  if (coordinates === 'align_corners' && mode === 'cubic' && !antialias && !exclude && Math.abs(a + 0.75) < 1e-6) {
+    return { kind: 'cubic-corners', offset: 0 }
+  }
   if (coordinates !== 'half_pixel' && coordinates !== 'pytorch_half_pixel') refuse(`coordinates "${coordinates}"`)
   if (antialias !== exclude)
     refuse(antialias ? 'antialias without exclude_outside' : 'exclude_outside without antialias')

@@ -17,7 +17,7 @@ export interface ResizeAxis {
 
 /** Entries by which the table is padded with its edge on either side: a cubic kernel without antialias reaches two beyond. */
 export function tableMargin(kind: ResizeKind): number {
-  return kind === 'cubic' ? 2 : 0
+  return kind === 'cubic' || kind === 'cubic-corners' ? 2 : 0
 }
 
 /**
@@ -26,6 +26,8 @@ export function tableMargin(kind: ResizeKind): number {
  *
  * With s = native / (length + offset), half-pixel centres c = (i + 0.5) s:
  * - cubic: Keys' kernel with a = -0.75 at c - 0.5 - j, edges clamped (torch `interpolate(mode='bicubic')`);
+ * - cubic-corners: the same kernel at i (native - 1) / (length - 1) - j, corners on corners
+ *   (torch `interpolate(mode='bicubic', align_corners=True)`, as torchvision resizes its tables);
  * - bilinear: the triangle at the clamped c - 0.5;
  * - aa-cubic, aa-bilinear: kernel (a = -0.5) stretched by max(s, 1) and normalised over the entries that exist
  *   (torch `interpolate(antialias=True)`).
@@ -42,6 +44,11 @@ export function resizeWeights(builder: Builder, axis: ResizeAxis): Value {
   const inside = builder.cast(builder.less(position, length), { to: 'float' })
   if (kind === 'cubic') {
     const distance = builder.abs(builder.sub(builder.sub(centre, f(0.5)), entries))
+    return builder.mul(keys(builder, distance, -0.75), inside)
+  }
+  if (kind === 'cubic-corners') {
+    const apart = builder.div(f(native - 1), builder.max([builder.sub(length, f(1)), f(1)]))
+    const distance = builder.abs(builder.sub(builder.mul(position, apart), entries))
     return builder.mul(keys(builder, distance, -0.75), inside)
   }
   if (kind === 'bilinear') {

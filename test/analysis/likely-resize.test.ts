@@ -27,7 +27,7 @@ describe('how a baked table is probably resized', () => {
     ['dinov2reg-p14-g5/dynamo23-sdpa-static-b2.onnx', 'aa-cubic', /inserted behind/],
     ['vit-p16-g4/ts14-eager-names.onnx', 'cubic', /apart/],
     ['clip-p16-g4/ts14-sdpa-names.onnx', 'cubic', /apart/],
-    ['torchvision-halfpixel-p16-g4/ts17-eager-names.onnx', 'cubic', /own module/],
+    ['torchvision-p16-g4/ts17-eager-names.onnx', 'cubic-corners', /own module/],
   ])('%s: %s', async (file, kind, because) => {
     const found = await guess(file)
     expect(found.kind).toBe(kind)

@@ -17,6 +17,7 @@ export const HOW = {
   bilinear: { mode: 'linear' },
   'aa-cubic': { mode: 'cubic', cubic_coeff_a: -0.5, antialias: 1, exclude_outside: 1 },
   'aa-bilinear': { mode: 'linear', antialias: 1, exclude_outside: 1 },
+  'cubic-corners': { mode: 'cubic', cubic_coeff_a: -0.75, coordinate_transformation_mode: 'align_corners' },
 } as const
 
 export const GRIDS: readonly Grid[] = [

@@ -12,7 +12,8 @@ export function resampling(kind: ResizeKind, input: number, output: number, offs
     const add = (index: number, weight: number): void => {
       row[index] = (row[index] ?? 0) + weight
     }
-    if (kind === 'cubic') cubicTaps(scale * (i + 0.5) - 0.5, input, add)
+    if (kind === 'cubic-corners') cubicTaps(output === 1 ? 0 : (i * (input - 1)) / (output - 1), input, add)
+    else if (kind === 'cubic') cubicTaps(scale * (i + 0.5) - 0.5, input, add)
     else if (kind === 'bilinear') linearTaps(Math.max(0, scale * (i + 0.5) - 0.5), input, add)
     else antialiasedTaps(kind, scale, i, input, add)
     return row

@@ -1,6 +1,6 @@
 import { isComputedTable, type LikelyResize, likelyResize } from '../src/analysis/likely-resize.ts'
 import { type Grid, type PositionTable, readPositions } from '../src/analysis/positions.ts'
-import { RESIZE_KINDS } from '../src/analysis/resize-kind.ts'
+import { RESIZE_KINDS, type ResizeKind } from '../src/analysis/resize-kind.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { isFloat } from '../src/ir/dtype.ts'
@@ -63,7 +63,9 @@ export const posenc: Pass = {
       )
     }
     const notes = new Set<string>()
-    const rules = tables.map((table) => chooseRule(table, options, likelyResize(table, flow, traced), notes))
+    const rules = tables.map((table) =>
+      chooseRule(table, kind, Number(options.offset), likelyResize(table, flow, traced), notes),
+    )
     for (const table of tables) {
       const dtype = traced.facts.dtype(table.value)
       if (dtype === undefined || !isFloat(dtype))
@@ -81,20 +83,19 @@ function nativeGrid(options: PassOptions): Grid | null {
 
 function chooseRule(
   { resize, table }: PositionTable,
-  options: PassOptions,
+  kind: ResizeKind | null,
+  offset: number,
   likely: LikelyResize,
   notes: Set<string>,
 ): ResizeRule {
-  const kind = RESIZE_KINDS.find((known) => known === options.kind)
-  const offset = Number(options.offset)
   if (resize !== null) {
-    if (kind !== undefined && kind !== resize.kind)
+    if (kind !== null && kind !== resize.kind)
       notes.add(`the graph resizes positions by ${resize.kind}; ${kind} was asked for`)
     return { kind: kind ?? resize.kind, offset: offset === 0 ? resize.offset : offset }
   }
   const [rows, cols] = table.dims
   const how =
-    kind === undefined
+    kind === null
       ? `assumed to be resized by ${likely.kind} (${likely.because}; posenc.kind says otherwise)`
       : `resized by ${kind} as asked`
   notes.add(`the file holds one position table, taken as the native ${rows}x${cols} grid; ${how}`)

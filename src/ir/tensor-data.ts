@@ -1,10 +1,9 @@
 import { VitpassError } from '../errors.ts'
-import { type DType, dtypeBits, isFloat } from './dtype.ts'
+import { type DType, dtypeBits, type FloatType, isFloat } from './dtype.ts'
 import { fromBfloat16Bits, fromFloat16Bits, toBfloat16Bits, toFloat16Bits } from './float-bits.ts'
 import { elementCount, type Tensor, type TypedField } from './tensor.ts'
 import { unpackVarints } from './varint.ts'
 
-export type FloatDType = 'float' | 'float16' | 'bfloat16' | 'double'
 export type IntDType = 'int8' | 'int16' | 'int32' | 'int64' | 'uint8' | 'uint16' | 'uint32' | 'uint64'
 type NewTensor = Omit<Tensor, 'name'>
 
@@ -167,7 +166,7 @@ function rawTensor(dtype: DType, dims: readonly number[], data: ArrayBufferView)
 }
 
 /** A tensor of floats; every element is rounded once, to nearest, ties to even. */
-export function floatTensor(dims: readonly number[], data: ArrayLike<number>, dtype: FloatDType = 'float'): NewTensor {
+export function floatTensor(dims: readonly number[], data: ArrayLike<number>, dtype: FloatType = 'float'): NewTensor {
   checkCount(dims, data.length)
   switch (dtype) {
     case 'float':

@@ -1,8 +1,8 @@
 import { VitpassError } from '../errors.ts'
-import { type DType, isFloat, isInteger } from '../ir/dtype.ts'
+import { type DType, type FloatType, isFloat, isInteger } from '../ir/dtype.ts'
 import type { Graph } from '../ir/graph.ts'
 import { elementCount, type Tensor } from '../ir/tensor.ts'
-import { boolTensor, type FloatDType, floatTensor, type IntDType, intTensor, readInts } from '../ir/tensor-data.ts'
+import { boolTensor, floatTensor, type IntDType, intTensor, readInts } from '../ir/tensor-data.ts'
 import type { Value } from '../ir/value.ts'
 
 /** A tensor that has no name yet. */
@@ -50,7 +50,7 @@ function contentKey({ dtype, dims, storage }: TensorData): string | null {
  * @throws VitpassError MODEL_UNSUPPORTED for strings, complex and small types; INTERNAL for a number that does not fit an integer type
  */
 export function numberTensor(dtype: DType, dims: readonly number[], data: readonly number[]): TensorData {
-  if (isFloat(dtype)) return floatTensor(dims, data, dtype as FloatDType)
+  if (isFloat(dtype)) return floatTensor(dims, data, dtype as FloatType)
   if (isInteger(dtype)) return intTensor(dtype as IntDType, dims, data)
   if (dtype === 'bool') return boolTensor(dims, data)
   throw new VitpassError('MODEL_UNSUPPORTED', `a constant of type ${dtype} cannot be written`, {

@@ -1,9 +1,9 @@
 import { VitpassError } from '../errors.ts'
 import { type Attribute, attr } from '../ir/attribute.ts'
-import { DTYPES, type DType } from '../ir/dtype.ts'
+import { DTYPES, type DType, type FloatType } from '../ir/dtype.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Node } from '../ir/node.ts'
-import { boolTensor, type FloatDType, floatTensor, int64Tensor } from '../ir/tensor-data.ts'
+import { boolTensor, floatTensor, int64Tensor } from '../ir/tensor-data.ts'
 import { Value } from '../ir/value.ts'
 import { ConstantPool, constantInts, numberTensor, type TensorData } from './constants.ts'
 import { DTypes } from './dtype.ts'
@@ -73,7 +73,7 @@ export class Emitter {
   }
 
   /** A float constant: a number is a scalar, a list is one-dimensional. */
-  float(floats: number | readonly number[], dtype: FloatDType = 'float'): Value {
+  float(floats: number | readonly number[], dtype: FloatType = 'float'): Value {
     if (typeof floats === 'number') return this.constant(floatTensor([], [floats], dtype))
     return this.constant(floatTensor([floats.length], floats, dtype))
   }

@@ -19,7 +19,7 @@ export interface ValidityOptions {
   readonly tol: number
 }
 
-export const DEFAULT_VALIDITY: ValidityOptions = { source: 'pixels', mode: 'rect', padValue: 0, tol: 0 }
+const DEFAULT_VALIDITY: ValidityOptions = { source: 'pixels', mode: 'rect', padValue: 0, tol: 0 }
 
 /** The input that `source: 'sizes'` adds: [batch, 2] int64, height and width in pixels. */
 export const SIZES_INPUT = 'image_sizes'
@@ -145,7 +145,7 @@ export class Validity {
     const { builder } = this
     const rank = dims.length
     const place = (mask: Value, ...axes: readonly number[]): Value => {
-      const free = Array.from({ length: rank }, (_, i) => i).filter((i) => i !== 0 && !axes.includes(i))
+      const free = axesBetween(rank, axes)
       return free.length === 0 ? mask : builder.unsqueeze(mask, { axes: free })
     }
     const [rowAxis, colAxis] = gridAxes(dims, this.trace)
@@ -177,12 +177,12 @@ export class Validity {
       const { builder } = this
       const [none, masked] = [builder.float(0, dtype), builder.float(MASKED[dtype], dtype)]
       const flat = builder.where(this.along(key), none, masked)
-      const others = Array.from({ length: dims.length - 2 }, (_, i) => i + 1)
-      if (repeat === 1) return builder.unsqueeze(flat, { axes: placed(others, axis) })
+      const free = axesBetween(dims.length, [axis])
+      if (repeat === 1) return builder.unsqueeze(flat, { axes: free })
       const each = builder.unsqueeze(flat, { axes: [1] })
       const tiled = builder.tile(each, builder.int64([1, repeat, 1]))
       const rows = builder.reshape(tiled, builder.concat([builder.int64([-1]), this.lengthOf(tiled, 2)], { axis: 0 }))
-      return builder.unsqueeze(rows, { axes: placed(others, axis) })
+      return builder.unsqueeze(rows, { axes: free })
     })
   }
 
@@ -224,10 +224,9 @@ const MASKED = {
   bfloat16: -1e38,
 } as const
 
-/** Axes to insert into [batch, key] so that the key stands at `axis` and the batch at 0. */
-function placed(others: readonly number[], axis: number): number[] {
-  const rank = others.length + 2
-  return Array.from({ length: rank }, (_, i) => i).filter((i) => i !== 0 && i !== axis)
+/** Axes to insert so that a tensor of the batch and the given axes broadcasts to `rank` axes, the batch first. */
+function axesBetween(rank: number, given: readonly number[]): number[] {
+  return Array.from({ length: rank }, (_, i) => i).filter((i) => i !== 0 && !given.includes(i))
 }
 
 function buildGrid(

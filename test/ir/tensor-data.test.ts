@@ -1,11 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { DType } from '../../src/ir/dtype.ts'
+import type { DType, FloatType } from '../../src/ir/dtype.ts'
 import { fromBfloat16Bits, fromFloat16Bits, toBfloat16Bits, toFloat16Bits } from '../../src/ir/float-bits.ts'
 import type { Tensor, TensorStorage } from '../../src/ir/tensor.ts'
 import {
   boolTensor,
-  type FloatDType,
   floatTensor,
   type IntDType,
   int64Tensor,
@@ -106,7 +105,7 @@ describe('bfloat16', () => {
 })
 
 describe('floats', () => {
-  it.each<FloatDType>(['float', 'double', 'float16', 'bfloat16'])('of type %s are what they were made of', (dtype) => {
+  it.each<FloatType>(['float', 'double', 'float16', 'bfloat16'])('of type %s are what they were made of', (dtype) => {
     const data = [0, -1.5, 0.25, Number.POSITIVE_INFINITY, Number.NaN, 256]
     const tensor = named(floatTensor([2, 3], data, dtype))
     expect([...readFloats(tensor)]).toEqual(data)

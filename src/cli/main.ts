@@ -1,6 +1,4 @@
-#!/usr/bin/env node
 import { inspect } from 'node:util'
-import { setFlagsFromString } from 'node:v8'
 import yargs, { type CommandModule } from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { diffCommand } from './diff.ts'
@@ -13,9 +11,6 @@ import { runCommand } from './run.ts'
 import { usageError } from './usage.ts'
 import { verifyCommand } from './verify.ts'
 import { packageVersion } from './version.ts'
-
-// A command lives for a fraction of a second: optimised code pays only for loops much hotter than V8 takes for hot.
-setFlagsFromString('--interrupt-budget=500000')
 
 // biome-ignore lint/suspicious/noExplicitAny: each command has arguments of its own, which only yargs brings together.
 const COMMANDS: CommandModule<object, any>[] = [runCommand, verifyCommand, diffCommand, inspectCommand, passesCommand]
@@ -73,8 +68,4 @@ function answerForStdout(): void {
 
 const argv = hideBin(process.argv)
 answerForStdout()
-try {
-  await runCommandLine(argv)
-} catch (thrown) {
-  fail(thrown, argv.includes('--json'))
-}
+runCommandLine(argv).catch((thrown: unknown) => fail(thrown, argv.includes('--json')))

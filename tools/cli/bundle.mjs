@@ -1,33 +1,35 @@
 /**
- * Bundles the compiled command line, with the packages that it starts with, into a few files: loading a hundred modules one by one takes
- * longer than rewriting a small model. Licences of the packages inside go to LICENSES.txt beside it.
+ * Bundles the compiled command line, with the packages that it starts with, into one file: loading a hundred modules one by one takes longer
+ * than rewriting a small model. `main.js` becomes the launcher of it. Licences of the packages inside go to LICENSES.txt beside it.
  *
- *     node tools/bundle-cli.mjs      after tsc; part of `npm run build`
+ *     node tools/cli/bundle.mjs      after tsc; part of `npm run build`
  */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { build } from 'esbuild'
 
 const FOLDER = 'dist/src/cli'
+const TOOLS = import.meta.dirname
 
 const { metafile } = await build({
   entryPoints: [join(FOLDER, 'main.js')],
-  outdir: FOLDER,
-  allowOverwrite: true,
+  outfile: join(FOLDER, 'vitpass.cjs'),
   bundle: true,
-  splitting: true,
-  format: 'esm',
+  format: 'cjs',
   platform: 'node',
   target: 'node20.19',
   minifySyntax: true,
   // Native code and what only some commands need stay packages of their own.
-  external: ['onnxruntime-node', 'cli-progress'],
-  banner: {
-    js: "import { createRequire as bundleRequire } from 'node:module'; const require = bundleRequire(import.meta.url);",
-  },
+  external: ['onnxruntime-node', 'sharp', 'cli-progress'],
+  alias: { 'string-width': resolve(TOOLS, 'plain-width.mjs') },
+  define: { 'import.meta.url': 'bundleUrl', 'import.meta.dirname': 'bundleFolder' },
+  banner: { js: '(function (require, module, bundleUrl, bundleFolder) { const { exports } = module' },
+  footer: { js: '})' },
   metafile: true,
   logLevel: 'warning',
 })
+copyFileSync(join(TOOLS, 'launcher.mjs'), join(FOLDER, 'main.js'))
+rmSync(join(FOLDER, 'main.js.map'), { force: true })
 
 const packages = new Set(
   Object.keys(metafile.inputs).flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.slice(1) ?? []),

@@ -9,9 +9,7 @@ import { CommandFailure, failureDocument, toVitpassError, withModel } from './fa
 import { onlyOne, parsePassNames, parsePassOptions, TEXT } from './flags.ts'
 import { print, tell } from './print.ts'
 import { showProgress } from './progress.ts'
-import { writeReportFile } from './report-file.ts'
 import { findIdle, formatRun, type RunDocument } from './run-report.ts'
-import { verifyBeforeWriting } from './run-verify.ts'
 import { checkTarget, defaultOutput } from './target.ts'
 import { verificationError } from './verify-report.ts'
 
@@ -74,7 +72,7 @@ async function runAndReport(args: RunArguments): Promise<void> {
   if (reportPath !== undefined) checkReportPath(reportPath, args.model, output)
 
   const { document, idle, failure } = await transform(args, output)
-  if (reportPath !== undefined) keepReport(reportPath, document, failure)
+  if (reportPath !== undefined) await keepReport(reportPath, document, failure)
   if (failure !== undefined) {
     const told = args.explain || document.verification !== undefined
     if (told && !args.json && document.passes !== undefined) print(formatRun(document, args.explain))
@@ -107,8 +105,10 @@ async function transform(args: RunArguments, output: string): Promise<Outcome> {
     const model = await readModel(args.model)
     const report = runPasses(registry, model, names, options)
     document = { ...document, ...report }
-    if (args.verify)
+    if (args.verify) {
+      const { verifyBeforeWriting } = await import('./run-verify.ts')
       document = { ...document, verification: await verifyBeforeWriting(model, args.model, output, args) }
+    }
     const unverified = document.verification && verificationError(document.verification, output)
     if (unverified !== undefined) throw unverified
     if (!args.dryRun) document = { ...document, output, bytes: await writeOutput(model, output, args) }
@@ -145,7 +145,8 @@ function checkReportPath(path: string, input: string, output: string): void {
 }
 
 /** A report that cannot be written fails the command, but does not hide an earlier failure. */
-function keepReport(path: string, document: RunDocument, failure: VitpassError | undefined): void {
+async function keepReport(path: string, document: RunDocument, failure: VitpassError | undefined): Promise<void> {
+  const { writeReportFile } = await import('./report-file.ts')
   try {
     writeReportFile(path, failure === undefined ? document : failureDocument(failure, document))
   } catch (error) {

@@ -128,7 +128,7 @@ async function transform(args: RunArguments, output: string): Promise<Outcome> {
 /** Writes the model and answers its size in bytes. */
 async function writeOutput(model: Model, path: string, { force, durable }: RunArguments): Promise<number> {
   const { writeModel } = await import('../onnx/node.ts')
-  const progress = await showProgress(process.stderr.isTTY)
+  const progress = await showProgress()
   try {
     await writeModel(model, path, { overwrite: force, durable, onProgress: progress.onProgress })
   } finally {

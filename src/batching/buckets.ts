@@ -12,7 +12,8 @@ import {
 import { searchBest } from './bucket-search.ts'
 import { cutIntoRuns, exchange, isChain, orders } from './bucket-start.ts'
 import { type CostModel, gridOf, imageCost, type Size, type Tokenizer } from './cost.ts'
-import type { Bucket } from './hints.ts'
+import type { Bucket, BucketUse } from './hints.ts'
+import { firstTooLarge } from './sizes.ts'
 
 /** A size of images, and how many there are. */
 export interface SizeCount extends Size {
@@ -34,14 +35,7 @@ export interface BucketOptions {
   readonly effort?: number
 }
 
-/** A bucket, and what it is expected to be used for. */
-export interface PlannedBucket extends Bucket {
-  /** Tokens of an image in it. */
-  readonly tokens: number
-  readonly images: number
-  /** Of the tokens that its images take, the share that is padding. */
-  readonly padding: number
-}
+export type PlannedBucket = Bucket & BucketUse
 
 export interface BucketPlan {
   /** Fewest tokens first. */
@@ -133,7 +127,7 @@ function countGrids(sizes: readonly SizeCount[], patch: Size): Point[] {
 }
 
 function checkFit(sizes: readonly SizeCount[], only: Size): void {
-  const large = sizes.find(({ height, width }) => height > only.height || width > only.width)
+  const large = firstTooLarge(sizes, only)
   if (large === undefined) return
   throw new VitpassError(
     'BAD_OPTION',

@@ -30,6 +30,11 @@ export function gridOf({ height, width }: Size, patch: Size): { readonly rows: n
   return { rows: Math.ceil(height / patch.height), cols: Math.ceil(width / patch.width) }
 }
 
+/** What is left of an image without begun patches: nothing of one that is smaller than a patch. */
+export function cropToPatches({ height, width }: Size, patch: Size): Size {
+  return { height: height - (height % patch.height), width: width - (width % patch.width) }
+}
+
 /** Tokens of an image of this size, begun patches included. */
 export function tokensOf(size: Size, { patch, prefix }: Tokenizer): number {
   const { rows, cols } = gridOf(size, patch)

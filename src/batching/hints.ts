@@ -1,4 +1,4 @@
-import type { Size } from './cost.ts'
+import type { CostModel, Size } from './cost.ts'
 
 /** A size to which images are padded, in pixels, and how many such images a call takes at most. */
 export interface Bucket extends Size {
@@ -9,8 +9,30 @@ export interface Bucket extends Size {
 export interface BucketHints {
   readonly version: 1
   readonly patch: Size
+  /** Tokens in front of the patches. */
+  readonly prefix: number
   /** Fewest tokens first. */
-  readonly buckets: readonly Bucket[]
+  readonly buckets: readonly (Bucket & Partial<BucketUse>)[]
+  /** What the plan was made with, and what to expect of it; missing where the buckets were given. */
+  readonly cost?: CostModel
+  readonly expected?: {
+    readonly images: number
+    /** Of all tokens, the share that is padding. */
+    readonly padding: number
+    /** True where no other choice of as many buckets costs less. */
+    readonly optimal: boolean
+    /** By what share of the least cost this plan can be above it. */
+    readonly atMostAbove: number
+  }
+}
+
+/** What a bucket is expected to be used for. */
+export interface BucketUse {
+  /** Tokens of an image in it. */
+  readonly tokens: number
+  readonly images: number
+  /** Of the tokens that its images take, the share that is padding. */
+  readonly padding: number
 }
 
 /** The key in `metadata_props`. */
@@ -26,9 +48,10 @@ export function readHints(text: string | undefined): BucketHints | null {
     return null
   }
   if (typeof parsed !== 'object' || parsed === null) return null
-  const { version, patch, buckets } = parsed as Readonly<Record<string, unknown>>
+  const { version, patch, prefix, buckets } = parsed as Readonly<Record<string, unknown>>
   if (version !== 1 || !isSize(patch) || !Array.isArray(buckets)) return null
-  return buckets.every(isBucket) ? { ...parsed, version, patch, buckets } : null
+  if (typeof prefix !== 'number' || !buckets.every(isBucket)) return null
+  return { ...parsed, version, patch, prefix, buckets }
 }
 
 function isSize(value: unknown): value is Size {

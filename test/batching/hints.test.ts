@@ -4,6 +4,7 @@ import { bucketFor, readHints } from '../../src/batching/hints.ts'
 const hints = {
   version: 1,
   patch: { height: 16, width: 16 },
+  prefix: 1,
   buckets: [
     { height: 32, width: 64, batch: 8 },
     { height: 64, width: 64, batch: 4 },
@@ -23,6 +24,7 @@ describe('readHints', () => {
     '[]',
     JSON.stringify({ ...hints, version: 2 }),
     JSON.stringify({ ...hints, patch: { height: 16 } }),
+    JSON.stringify({ ...hints, prefix: null }),
     JSON.stringify({ ...hints, buckets: {} }),
     JSON.stringify({ ...hints, buckets: [{ height: 32, width: 64 }] }),
     JSON.stringify({ ...hints, buckets: [{ height: 32, width: -64, batch: 1 }] }),

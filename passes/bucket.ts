@@ -1,9 +1,9 @@
 import { readAnatomy } from '../src/analysis/anatomy.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { type BucketPlan, planBuckets, type SizeCount } from '../src/batching/buckets.ts'
-import { type CostModel, cropToPatches, estimateCost, type Size, type Tokenizer } from '../src/batching/cost.ts'
+import { type CostModel, estimateCost, type Size, type Tokenizer } from '../src/batching/cost.ts'
 import { type BucketHints, bucketFor, HINTS_KEY } from '../src/batching/hints.ts'
-import { countSizes, firstTooLarge, parseSizes } from '../src/batching/sizes.ts'
+import { firstTooLarge, parseSizes, toPatches } from '../src/batching/sizes.ts'
 import { VitpassError } from '../src/errors.ts'
 import type { Model } from '../src/ir/model.ts'
 import { findApplied, readProvenance } from '../src/ir/provenance.ts'
@@ -56,9 +56,9 @@ export const bucket: Pass = {
     const traced = trace(model)
     const { height, width } = traced.patch
     const tokenizer: Tokenizer = { patch: { height, width }, prefix: readAnatomy(model).prefix ?? 0 }
-    const sizes = wanted.crop ? countSizes(wanted.sizes.map((size) => cropped(size, tokenizer.patch))) : wanted.sizes
+    const sizes = toPatches(wanted.sizes, tokenizer.patch, wanted.crop)
     const only = onlySize(model, tokenizer.patch)
-    const large = only === null ? undefined : firstTooLarge([...given, ...sizes], only)
+    const large = only === null ? undefined : firstTooLarge([...given, ...(wanted.crop ? sizes : wanted.sizes)], only)
     if (only !== null && large !== undefined) {
       return refuse(
         `${named(large)} does not fit ${named(only)}, the only size that the model takes`,
@@ -81,6 +81,9 @@ export const bucket: Pass = {
           padding: round(plan.padding),
           optimal: plan.optimal,
           atMostAbove: plan.optimal ? 0 : Math.ceil((plan.cost / plan.bound - 1) * 1e4) / 1e4,
+          cost: Number(plan.cost.toPrecision(6)),
+          overUnpadded: round(plan.cost / plan.unpadded),
+          ofSingle: round(plan.cost / plan.single),
         },
       },
       [describePlan(plan)],
@@ -106,7 +109,7 @@ function readOptions(options: PassOptions): Wanted {
   }
   const tokens = whole('tokens')
   return {
-    sizes: countSizes(readList('sizes', options)),
+    sizes: readList('sizes', options),
     given: readList('buckets', options),
     limits: { most: whole('most'), batch: whole('batch'), ...(tokens === 0 ? {} : { batchTokens: tokens }) },
     crop: options.crop === true,
@@ -136,13 +139,6 @@ function readCost(text: unknown): CostModel {
 
 function badOption(key: string, value: unknown, remedy: string): VitpassError {
   return new VitpassError('BAD_OPTION', `option bucket.${key} cannot be "${value}"`, { remedy })
-}
-
-/** @throws VitpassError BAD_OPTION where an image is smaller than a patch */
-function cropped(size: SizeCount, patch: Size): SizeCount {
-  const { height, width } = cropToPatches(size, patch)
-  if (height > 0 && width > 0) return { height, width, count: size.count }
-  throw badOption('sizes', named(size), `leave out images smaller than a patch of ${named(patch)}`)
 }
 
 /** The size that the model takes where a position table in it fits no other. */
@@ -190,7 +186,8 @@ function note(model: Model, hints: BucketHints, more: readonly string[]): PassRe
   model.setMetadata(HINTS_KEY, JSON.stringify(hints))
   const { buckets } = hints
   const missing = ['mask', 'posenc'].filter((pass) => findApplied(model, pass) === undefined)
-  const notes = [`${buckets.map((own) => `${named(own)} in ${own.batch}s`).join(', ')}`, ...more]
+  const list = buckets.map((own) => `${named(own)} in ${own.batch}s`).join(', ')
+  const notes = [[list, ...more].join('; ')]
   if (missing.length > 0) notes.push(`${missing.join(' and ')} did not run: padding changes what this model answers`)
   return { status: 'applied', sites: { bucket: buckets.length }, notes }
 }

@@ -45,6 +45,10 @@ export interface BucketPlan {
   readonly padding: number
   /** What all images cost, in the unit of the cost model. */
   readonly cost: number
+  /** What they would cost in full calls without any padding. */
+  readonly unpadded: number
+  /** What they would cost in the smallest single bucket that holds them all. */
+  readonly single: number
   /** No choice of buckets costs less than this. */
   readonly bound: number
   /** True where no other choice of as many buckets costs less, whatever their sizes. */
@@ -153,6 +157,13 @@ function siteFor({ rows, cols }: { readonly rows: number; readonly cols: number 
   }
 }
 
+function unpaddedCost({ points }: Problem, options: BucketOptions): number {
+  return points.counts.reduce((sum, count, i) => {
+    const own = siteFor({ rows: points.rows[i] ?? 0, cols: points.cols[i] ?? 0 }, options)
+    return sum + count * own.each
+  }, 0)
+}
+
 function describe(problem: Problem, { chosen, cost, bound }: Solved, options: BucketOptions): BucketPlan {
   const { points, sites } = problem
   const { patch, prefix } = options.tokenizer
@@ -188,6 +199,8 @@ function describe(problem: Problem, { chosen, cost, bound }: Solved, options: Bu
     images,
     padding: 1 - own / padded,
     cost,
+    unpadded: unpaddedCost(problem, options),
+    single: costOf(problem, [holdingAll(problem)]),
     bound,
     optimal: cost - bound <= ROUNDING * Math.abs(cost),
   }

@@ -1,6 +1,6 @@
 import { VitpassError } from '../errors.ts'
 import type { SizeCount } from './buckets.ts'
-import type { Size } from './cost.ts'
+import { cropToPatches, gridOf, type Size } from './cost.ts'
 
 /**
  * Reads sizes from JSON: a list of `[height, width]`, `[height, width, count]` and `{"height", "width", "count"}`, where `count` may be
@@ -52,6 +52,24 @@ export function countSizes(sizes: readonly SizeCount[]): SizeCount[] {
     counted.set(key, { height, width, count: count + (counted.get(key)?.count ?? 0) })
   }
   return [...counted.values()].sort((a, b) => a.height - b.height || a.width - b.width)
+}
+
+/**
+ * Sizes in whole patches, which is what a plan goes by: begun patches are whole ones or, with `crop`, are cut off.
+ * @throws VitpassError BAD_OPTION where nothing is left of an image
+ */
+export function toPatches(sizes: readonly SizeCount[], patch: Size, crop: boolean): SizeCount[] {
+  const whole = sizes.map(({ height, width, count }): SizeCount => {
+    if (crop) return { ...cropToPatches({ height, width }, patch), count }
+    const { rows, cols } = gridOf({ height, width }, patch)
+    return { height: rows * patch.height, width: cols * patch.width, count }
+  })
+  const empty = whole.findIndex(({ height, width }) => height === 0 || width === 0)
+  if (empty < 0) return countSizes(whole)
+  const { height, width } = sizes[empty] ?? patch
+  throw new VitpassError('BAD_OPTION', `${height}x${width} is smaller than a patch of ${patch.height}x${patch.width}`, {
+    remedy: 'leave such images out, or let them be padded instead of cropped',
+  })
 }
 
 /** The first size that another does not hold; undefined where it holds all. */

@@ -1,17 +1,15 @@
-import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs'
 import { VitpassError } from '../errors.ts'
-import type { Model } from '../ir/model.ts'
 import { PassRefusedError, runPasses } from '../pipeline/run.ts'
 import { EXIT } from './exit-code.ts'
 import { CommandFailure, failureDocument, toVitpassError, withModel } from './failure.ts'
 import { onlyOne, parsePassNames, parsePassOptions, TEXT } from './flags.ts'
 import { print, tell } from './print.ts'
-import { showProgress } from './progress.ts'
 import { findIdle, formatRun, type RunDocument } from './run-report.ts'
 import { checkTarget, defaultOutput } from './target.ts'
 import { verificationError } from './verify-report.ts'
+import { writeOutput } from './write-output.ts'
 
 interface RunFlags {
   readonly model: string
@@ -123,18 +121,6 @@ async function transform(args: RunArguments, output: string): Promise<Outcome> {
     const report = failure instanceof PassRefusedError ? failure.report : {}
     return { document: { ...document, ...report }, idle: [], failure: withModel(failure, args.model) }
   }
-}
-
-/** Writes the model and answers its size in bytes. */
-async function writeOutput(model: Model, path: string, { force, durable }: RunArguments): Promise<number> {
-  const { writeModel } = await import('../onnx/node.ts')
-  const progress = await showProgress()
-  try {
-    await writeModel(model, path, { overwrite: force, durable, onProgress: progress.onProgress })
-  } finally {
-    progress.stop()
-  }
-  return statSync(path).size
 }
 
 function checkReportPath(path: string, input: string, output: string): void {

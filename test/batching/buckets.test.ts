@@ -154,6 +154,19 @@ describe('planBuckets', () => {
     )
   })
 
+  it('compares with no padding and with one bucket', () => {
+    fc.assert(
+      fc.property(drawnSizes(6, 6), drawnCost, (sizes, cost) => {
+        const plan = planBuckets(sizes, options({ cost }))
+        expect(plan.single).toBeCloseTo(planBuckets(sizes, options({ cost, most: 1 })).cost, 6)
+        const alone = sizes.map((size) => planBuckets([size], options({ cost, most: 1, batch: 1 })).cost)
+        const calls = sizes.reduce((sum, { count }) => sum + count * cost.call * (1 - 1 / 8), 0)
+        expect(plan.unpadded).toBeCloseTo(alone.reduce((a, b) => a + b) - calls, 6)
+      }),
+      { numRuns: 50 },
+    )
+  })
+
   it('leaves nothing padded where each size may have a bucket and calls cost nothing', () => {
     const sizes = [
       { height: 16, width: 14, count: 3 },

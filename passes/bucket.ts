@@ -57,8 +57,9 @@ export const bucket: Pass = {
     const { height, width } = traced.patch
     const tokenizer: Tokenizer = { patch: { height, width }, prefix: readAnatomy(model).prefix ?? 0 }
     const sizes = toPatches(wanted.sizes, tokenizer.patch, wanted.crop)
+    const asked = wanted.crop ? sizes : wanted.sizes
     const only = onlySize(model, tokenizer.patch)
-    const large = only === null ? undefined : firstTooLarge([...given, ...(wanted.crop ? sizes : wanted.sizes)], only)
+    const large = only === null ? undefined : firstTooLarge([...given, ...asked], only)
     if (only !== null && large !== undefined) {
       return refuse(
         `${named(large)} does not fit ${named(only)}, the only size that the model takes`,
@@ -66,7 +67,7 @@ export const bucket: Pass = {
         'run posenc too, which frees its position table, or leave larger images out',
       )
     }
-    if (given.length > 0) return takeBuckets(model, given, sizes, tokenizer, only)
+    if (given.length > 0) return takeBuckets(model, given, asked, tokenizer, only)
     const cost = wanted.cost ?? costOf(model, traced)
     const plan = planBuckets(sizes, { ...wanted.limits, tokenizer, cost, ...(only === null ? {} : { only }) })
     return note(

@@ -1,14 +1,8 @@
 import { resolve } from 'node:path'
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs'
-import { findPatchEmbedding } from '../analysis/pixels.ts'
-import type { SizeCount } from '../batching/buckets.ts'
-import { HINTS_KEY, readHints } from '../batching/hints.ts'
 import { isCount, toPatches } from '../batching/sizes.ts'
 import { VitpassError } from '../errors.ts'
-import type { Model } from '../ir/model.ts'
-import { findApplied, readProvenance, writeProvenance } from '../ir/provenance.ts'
-import type { OptionValue } from '../pipeline/pass.ts'
-import { PassRefusedError, runPasses } from '../pipeline/run.ts'
+import { PassRefusedError } from '../pipeline/run.ts'
 import { type BucketDocument, formatBuckets } from './bucket-report.ts'
 import type { SizeList } from './bucket-sizes.ts'
 import { CommandFailure, withModel } from './failure.ts'
@@ -107,7 +101,8 @@ async function planAndReport(args: BucketArguments): Promise<void> {
     }
     const { readModel } = await import('../onnx/node.ts')
     const model = await readModel(args.model)
-    document = { ...document, ...(await runPlan(model, list, plan, args)) }
+    const { planInto } = await import('./bucket-plan.ts')
+    document = { ...document, ...(await planInto(model, list, { ...args, ...plan })) }
     if (!args.dryRun) {
       document = { ...document, output: plan.output, bytes: await writeOutput(model, plan.output, args) }
       await writeExtras(document, list, plan)
@@ -177,58 +172,6 @@ const SHOWN = 5
 function tellUnreadable({ unreadable }: SizeList): void {
   for (const { path, reason } of unreadable.slice(0, SHOWN)) tell(`${path}: skipped, as it cannot be read (${reason})`)
   if (unreadable.length > SHOWN) tell(`${unreadable.length - SHOWN} more images are skipped; --json lists them`)
-}
-
-/** Plans the buckets and notes them in the model. */
-async function runPlan(
-  model: Model,
-  { sizes }: SizeList,
-  { output, most, batch, tokens, crop }: Plan,
-  { calibrate, dryRun }: BucketArguments,
-): Promise<Partial<BucketDocument>> {
-  const { registry } = await import('../../passes/index.ts')
-
-  const { calibrateOn } = await import('./bucket-calibrate.ts')
-  const calibration = calibrate ? await calibrateOn(registry, model, sizes, { output, dryRun }) : undefined
-  const options = {
-    sizes: JSON.stringify(listFor(model, sizes, crop).map(({ height, width, count }) => [height, width, count])),
-    buckets: '',
-    most,
-    batch,
-    tokens,
-    crop,
-    cost: calibration === undefined ? 'auto' : JSON.stringify(calibration.cost),
-  }
-  forgetOtherPlan(model, options)
-  const report = runPasses(registry, model, ['bucket'], { bucket: options })
-  const hints = readHints(model.metadata.get(HINTS_KEY))
-  if (hints === null) {
-    throw new VitpassError('MODEL_INVALID', `its metadata hold no buckets under ${HINTS_KEY}, though they say so`, {
-      remedy: 'start from the original model',
-    })
-  }
-  const { profileFor } = await import('./bucket-profile.ts')
-  const measured = calibration === undefined ? {} : { calibration }
-  return { ...report, ...measured, hints, tensorrt: profileFor(model, hints.buckets) }
-}
-
-/** The sizes as the pass gets them, and notes them: in whole patches, which are far fewer. */
-function listFor(model: Model, sizes: readonly SizeCount[], crop: boolean): readonly SizeCount[] {
-  try {
-    return toPatches(sizes, findPatchEmbedding(model), crop)
-  } catch (error) {
-    if (error instanceof VitpassError && error.code === 'MODEL_UNSUPPORTED') return sizes
-    throw error
-  }
-}
-
-/** Buckets are only noted, so that a plan for other sizes may take the place of an earlier one. */
-function forgetOtherPlan(model: Model, options: Readonly<Record<string, OptionValue>>): void {
-  const applied = findApplied(model, 'bucket')
-  if (applied === undefined) return
-  const isSame = Object.entries(options).every(([key, value]) => applied.options[key] === value)
-  if (isSame && model.metadata.has(HINTS_KEY)) return
-  writeProvenance(model, { passes: readProvenance(model).passes.filter(({ name }) => name !== 'bucket') })
 }
 
 async function writeExtras({ hints }: BucketDocument, { sizes }: SizeList, plan: Plan): Promise<void> {

@@ -32,6 +32,8 @@ export interface Problem {
     /** How many points, from the first, have no more rows than the site. */
     readonly reach: Int32Array
   }
+  /** What an image costs for which no site is chosen: more than any choice that holds them all. */
+  readonly homeless: number
 }
 
 export function makeProblem(points: readonly Point[], sites: readonly Site[], most: number): Problem {
@@ -51,6 +53,7 @@ export function makeProblem(points: readonly Point[], sites: readonly Site[], mo
       opening: Float64Array.from(byCost, ({ opening }) => opening),
       reach: Int32Array.from(byCost, ({ rows }) => byRows.filter((point) => point.rows <= rows).length),
     },
+    homeless: 1 + 1e3 * Math.max(...sites.map(({ each, opening }) => each + opening)),
   }
 }
 
@@ -70,31 +73,34 @@ export function candidateGrids(points: readonly Point[]): { readonly rows: numbe
   return grids
 }
 
-/** What an image costs for which no site is chosen: more than any choice that holds them all. */
-export function homelessCost({ sites }: Problem): number {
-  const dearest = sites.each.at(-1) ?? 0
-  return 1e3 * (dearest + Math.max(0, ...sites.opening)) + 1
-}
-
 /** For each point, the cheapest of the sites that it fits, as their index; -1 where it fits none. */
 export function assign({ points, sites }: Problem, chosen: readonly number[]): Int32Array {
-  const cheapestFirst = [...chosen].sort((a, b) => a - b)
-  return points.rows.map((rows, i) => {
-    const cols = points.cols[i] ?? 0
-    return cheapestFirst.find((site) => (sites.rows[site] ?? 0) >= rows && (sites.cols[site] ?? 0) >= cols) ?? -1
-  })
+  const homes = new Int32Array(points.rows.length).fill(-1)
+  // The cheapest come last, over the others.
+  for (const site of [...chosen].sort((a, b) => b - a)) {
+    const width = sites.cols[site] as number
+    const end = sites.reach[site] as number
+    for (let i = 0; i < end; i += 1) if ((points.cols[i] as number) <= width) homes[i] = site
+  }
+  return homes
 }
 
 /** What each point's images cost each, with these sites. */
 export function prices(problem: Problem, chosen: readonly number[]): Float64Array {
-  const homeless = homelessCost(problem)
-  return Float64Array.from(assign(problem, chosen), (site) => problem.sites.each[site] ?? homeless)
+  const homes = assign(problem, chosen)
+  const price = new Float64Array(homes.length)
+  for (let i = 0; i < homes.length; i += 1) price[i] = problem.sites.each[homes[i] as number] ?? problem.homeless
+  return price
 }
 
 /** What a choice of sites costs; more than any other where it leaves out an image. */
 export function costOf(problem: Problem, chosen: readonly number[]): number {
-  const opening = chosen.reduce((sum, site) => sum + (problem.sites.opening[site] ?? 0), 0)
-  return prices(problem, chosen).reduce((sum, price, i) => sum + price * (problem.points.counts[i] ?? 0), opening)
+  const { points, sites } = problem
+  const price = prices(problem, chosen)
+  let cost = 0
+  for (const site of chosen) cost += sites.opening[site] as number
+  for (let i = 0; i < price.length; i += 1) cost += (price[i] as number) * (points.counts[i] as number)
+  return cost
 }
 
 /** The sites that some point is put to. */

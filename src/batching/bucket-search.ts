@@ -13,7 +13,7 @@ const ROUNDING = 1e-9
 
 /** Steps towards better prices: at the root, where all else starts from them, and below. */
 const ROOT_STEPS = 400
-const BRANCH_STEPS = 60
+const BRANCH_STEPS = 20
 
 /** Steps without a better bound after which the next ones are half as long, and how short they may get. */
 const PATIENCE = 8

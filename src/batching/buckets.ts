@@ -31,7 +31,7 @@ export interface BucketOptions {
   readonly batchTokens?: number
   /** The only size that the model takes. */
   readonly only?: Size
-  /** Pairs of a size and a bucket that the search may look at; a billion takes some seconds. Default 2e9. */
+  /** Pairs of a size and a bucket that the search may look at; a billion, the default, takes some seconds. */
   readonly effort?: number
 }
 
@@ -55,7 +55,7 @@ export interface BucketPlan {
   readonly optimal: boolean
 }
 
-const DEFAULT_EFFORT = 2e9
+const DEFAULT_EFFORT = 1e9
 
 /** Costs that differ by a smaller share are equal but for rounding. */
 const ROUNDING = 1e-8

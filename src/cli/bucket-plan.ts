@@ -1,6 +1,7 @@
 import { registry } from '../../passes/index.ts'
 import { findPatchEmbedding } from '../analysis/pixels.ts'
 import type { SizeCount } from '../batching/buckets.ts'
+import type { Size } from '../batching/cost.ts'
 import { HINTS_KEY, readHints } from '../batching/hints.ts'
 import { toPatches } from '../batching/sizes.ts'
 import { VitpassError } from '../errors.ts'
@@ -12,6 +13,7 @@ import { calibrateOn } from './bucket-calibrate.ts'
 import { profileFor } from './bucket-profile.ts'
 import type { BucketDocument } from './bucket-report.ts'
 import type { SizeList } from './bucket-sizes.ts'
+import { formatCount } from './table.ts'
 
 interface PlanFlags {
   readonly output: string
@@ -34,8 +36,10 @@ export async function planInto(
   { output, dryRun, most, batch, tokens, crop, calibrate }: PlanFlags,
 ): Promise<Partial<BucketDocument>> {
   const calibration = calibrate ? await calibrateOn(registry, model, sizes, { output, dryRun }) : undefined
+  const patch = patchOf(model)
+  const planned = patch === null ? sizes : toPatches(sizes, patch, crop)
   const options = {
-    sizes: JSON.stringify(listFor(model, sizes, crop).map(({ height, width, count }) => [height, width, count])),
+    sizes: JSON.stringify(planned.map(({ height, width, count }) => [height, width, count])),
     buckets: '',
     most,
     batch,
@@ -52,17 +56,31 @@ export async function planInto(
     })
   }
   const measured = calibration === undefined ? {} : { calibration }
-  return { ...report, ...measured, hints, tensorrt: profileFor(model, hints.buckets) }
+  const advice = adviceFor(sizes, hints.patch, crop)
+  return { ...report, ...measured, hints, advice, tensorrt: profileFor(model, hints.buckets) }
 }
 
-/** The sizes as the pass gets them, and notes them: in whole patches, which are far fewer. */
-function listFor(model: Model, sizes: readonly SizeCount[], crop: boolean): readonly SizeCount[] {
+/** The model's patch size; null where it has none, which the passes will say. */
+function patchOf(model: Model): Size | null {
   try {
-    return toPatches(sizes, findPatchEmbedding(model), crop)
+    return findPatchEmbedding(model)
   } catch (error) {
-    if (error instanceof VitpassError && error.code === 'MODEL_UNSUPPORTED') return sizes
+    if (error instanceof VitpassError && error.code === 'MODEL_UNSUPPORTED') return null
     throw error
   }
+}
+
+/** What to do about images that are of no whole patches. */
+function adviceFor(sizes: readonly SizeCount[], patch: Size, crop: boolean): string[] {
+  const begun = sizes.filter(({ height, width }) => height % patch.height > 0 || width % patch.width > 0)
+  if (crop || begun.length === 0) return []
+  const images = formatCount(
+    begun.reduce((sum, { count }) => sum + count, 0),
+    'image',
+  )
+  return [
+    `in ${images} the last patch is only begun: cut to whole ones, which is all that the model reads, they need less (--crop)`,
+  ]
 }
 
 /** Buckets are only noted, so that a plan for other sizes may take the place of an earlier one. */

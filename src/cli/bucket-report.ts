@@ -21,13 +21,15 @@ export interface BucketDocument extends Partial<RunReport> {
   }
   readonly calibration?: Calibration
   readonly hints?: BucketHints
+  /** What could be done better. */
+  readonly advice?: readonly string[]
   /** Options for ONNX Runtime's TensorRT provider; null where an input of the model has axes that are not known. */
   readonly tensorrt?: TensorrtProfile | null
 }
 
 /** The table of buckets, what to expect of them, the notes and the result, for a terminal. */
 export function formatBuckets(document: BucketDocument, { trt }: { readonly trt: boolean }): string {
-  const { sizes, hints, calibration, tensorrt, output, bytes, dryRun } = document
+  const { sizes, hints, advice = [], calibration, tensorrt, output, bytes, dryRun } = document
   const lines = [document.model]
   if (sizes !== undefined) {
     const { images, distinct, from } = sizes
@@ -39,7 +41,7 @@ export function formatBuckets(document: BucketDocument, { trt }: { readonly trt:
     // The first note of `bucket` is what the table tells.
     status === 'applied' ? own.slice(pass === 'bucket' ? 1 : 0).map((note) => `${pass}: ${note}`) : [],
   )
-  if (notes.length > 0) lines.push('', ...notes)
+  if (notes.length + advice.length > 0) lines.push('', ...notes, ...advice)
   if (trt) lines.push('', ...formatProfile(tensorrt ?? null))
   lines.push('', output !== null ? `wrote ${output} (${formatBytes(bytes ?? 0)})` : formatUnwritten(dryRun))
   return `${lines.join('\n')}\n`

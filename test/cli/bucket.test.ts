@@ -162,6 +162,19 @@ describe('vitpass bucket', () => {
     expect(told).toMatch(/^measured on \d+ calls: .+ a token, .+ a pair of tokens, .+ a call; all images: .+s$/m)
   })
 
+  it('plans for images cut to whole patches, and advises to', () => {
+    const folder = workFolder()
+    const plain = bucket(folder, '--sizes', 'sizes.json', '--dry-run').stdout
+    expect(plain).toMatch(/^in 9 images the last patch is only begun: .+\(--crop\)$/m)
+    expect(plain).toMatch(/^208x208 |^208x48 /m)
+    const cropped = bucket(folder, '--sizes', 'sizes.json', '--dry-run', '--crop').stdout
+    expect(cropped).not.toContain('only begun')
+    expect(cropped).toMatch(/^192x32 /m)
+    expect(cropped).not.toContain('208')
+    const tiny = workFolder({ 'sizes.json': '[[64, 15]]' })
+    expectFailure(tiny, ['--sizes', 'sizes.json', '--crop'], 2, /64x15 is smaller than a patch of 16x16/)
+  })
+
   it('writes nothing in a dry run', () => {
     const folder = workFolder()
     const before = snapshot(folder)

@@ -8,7 +8,6 @@ import type { SizeList } from './bucket-sizes.ts'
 import { CommandFailure, withModel } from './failure.ts'
 import { type FlagValues, onlyOne, TEXT } from './flags.ts'
 import { print, tell } from './print.ts'
-import { writeTextFile } from './report-file.ts'
 import { checkTarget, defaultOutput } from './target.ts'
 import { writeOutput } from './write-output.ts'
 
@@ -176,6 +175,7 @@ function tellUnreadable({ unreadable }: SizeList): void {
 
 async function writeExtras({ hints }: BucketDocument, { sizes }: SizeList, plan: Plan): Promise<void> {
   if (hints === undefined) return
+  const { writeTextFile } = await import('./report-file.ts')
   if (plan.hints !== undefined) {
     writeTextFile(plan.hints, `${JSON.stringify(hints, null, 2)}\n`, { what: 'the hints', flag: '--hints' })
   }

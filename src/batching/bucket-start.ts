@@ -5,6 +5,9 @@ export function isChain({ points: { cols } }: Problem): boolean {
   return cols.every((own, i) => i === 0 || own >= (cols[i - 1] ?? 0))
 }
 
+/** A smaller share of the cost is rounding. */
+const ROUNDING = 1e-12
+
 /** Above so many steps, points are not cut into runs. */
 const RUN_STEPS = 5e8
 
@@ -85,31 +88,36 @@ export function orders({ points: { rows, cols } }: Problem): number[][] {
 
 /**
  * Makes a choice better by one change at a time (a site more, one less, one for another) while any helps: no single change improves the
- * result.
+ * result, unless the effort is spent before.
+ * @param effort how many pairs of point and site may be looked at
  */
-export function exchange(problem: Problem, start: readonly number[]): number[] {
+export function exchange(problem: Problem, start: readonly number[], effort: number): number[] {
   const { sites, most } = problem
   const all = Int32Array.from(sites.each, (_, site) => site)
   const saved = new Float64Array(all.length)
   let chosen = used(problem, start)
   let cost = costOf(problem, chosen)
-  for (;;) {
-    let better: number[] | null = null
-    let least = cost - 1e-12 * Math.abs(cost)
-    const bases = [...(chosen.length < most ? [chosen] : []), ...chosen.map((gone) => chosen.filter((s) => s !== gone))]
-    for (const base of bases) {
-      const without = costOf(problem, base)
-      if (without < least) [better, least] = [base, without]
-      savings(problem, prices(problem, base), all, saved)
-      for (const site of all) {
-        const total = without + (saved[site] ?? 0) + (sites.opening[site] ?? 0)
-        if (total < least) [better, least] = [[...base, site], total]
-      }
-    }
-    if (better === null) return chosen
-    chosen = used(problem, better)
-    const next = costOf(problem, chosen)
-    if (next >= cost) return chosen
+  let left = effort
+  for (let turn = 0, idle = 0; idle <= chosen.length && left > 0; turn += 1) {
+    // In turn each site leaves, and once in a round none.
+    const leaves = turn % (chosen.length + 1)
+    const base = chosen.filter((_, i) => i !== leaves)
+    const better = base.length < most ? bestWith(base) : base
+    const found = used(problem, better)
+    const next = costOf(problem, found)
+    idle = next < cost * (1 - ROUNDING) ? 0 : idle + 1
+    if (idle > 0) continue
+    chosen = found
     cost = next
+  }
+  return chosen
+
+  /** These sites, with the one more that saves most where any does. */
+  function bestWith(base: readonly number[]): readonly number[] {
+    savings(problem, prices(problem, base), all, saved)
+    left -= all.length * problem.points.rows.length
+    const worth = (site: number): number => (saved[site] ?? 0) + (sites.opening[site] ?? 0)
+    const best = all.reduce((a, b) => (worth(b) < worth(a) ? b : a))
+    return worth(best) < 0 ? [...base, best] : base
   }
 }

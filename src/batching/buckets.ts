@@ -31,7 +31,7 @@ export interface BucketOptions {
   readonly batchTokens?: number
   /** The only size that the model takes. */
   readonly only?: Size
-  /** Pairs of a size and a bucket that the search may look at; a billion, the default, takes some seconds. */
+  /** Pairs of a size and a bucket that exchanges, and then the search, may look at; a billion, the default, takes some seconds. */
   readonly effort?: number
 }
 
@@ -110,7 +110,7 @@ function solve(problem: Problem, effort: number): Solved {
   const starts = cuts.filter((cut) => cut !== null)
   const all = holdingAll(problem)
   const best = [[all], ...starts].reduce((a, b) => (costOf(problem, b) < costOf(problem, a) ? b : a))
-  return searchBest(problem, exchange(problem, best), effort)
+  return searchBest(problem, exchange(problem, best, effort), effort)
 }
 
 /** The smallest site that holds every point. */

@@ -5,8 +5,10 @@ import type { Value } from '../ir/value.ts'
 import { slice } from './dependence.ts'
 import { shapeSummary } from './describe.ts'
 import { evaluate } from './evaluate.ts'
+import type { Facts } from './facts.ts'
 import { dependsOnSize, isPatchRow, isTokenRow } from './grid.ts'
 import { type ResizeKind, readResize } from './resize-kind.ts'
+import { type Rounding, roundingsBetween } from './rounding.ts'
 import { type Dense, permuted, StridedView, viewOf } from './strided.ts'
 import type { GridOperand } from './token-sites.ts'
 import type { Trace } from './trace.ts'
@@ -33,6 +35,8 @@ export interface PositionTable {
   readonly table: Dense
   /** Null where the file does not say: the table is added as it is, at one size only. */
   readonly resize: { readonly kind: ResizeKind; readonly offset: number; readonly node: Node } | null
+  /** What a quantised graph rounds the resized table to before it adds it. */
+  readonly roundings: readonly Rounding[]
 }
 
 /**
@@ -132,6 +136,7 @@ function bakedTable(operand: Operand, trace: Trace, native: Grid | null): Positi
     prefix: { dims: [prefix, hidden], data: all.slice(0, prefix * hidden) },
     table: { dims: [rows, cols, hidden], data: all.slice(prefix * hidden) },
     resize: null,
+    roundings: [],
   }
 }
 
@@ -160,20 +165,29 @@ function resizedTable(
   for (let i = 0; i < counted.length; i += 1) counted[i] = base + i
   const [, , high = 1, wide = 1] = outDims
   const markers = permuted({ dims: [1, high, wide, hidden], data: counted }, [0, 3, 1, 2])
-  const all = tokenRows(evaluate(value, facts, new Map([[resized, markers]])), operand)
+  const roundings = roundingsBetween(resized, value, facts)
+  const all = tokenRows(evaluate(value, facts, new Map([[resized, markers]]), true), operand)
   const view = viewOf(stored)
-  const front = all.slice(0, prefix * hidden)
-  const behind = all.subarray(prefix * hidden)
-  if (!isSame(behind, counted)) {
+  if (!isSame(all.subarray(prefix * hidden), counted)) {
     throw refused('the resized position table is not added row by row to the patches', resize)
   }
-  if (front.some((x) => x >= base)) throw refused('a prefix token takes its position from the resized table', resize)
+  const exact = all.slice(0, prefix * hidden)
+  if (exact.some((x) => x >= base)) throw refused('a prefix token takes its position from the resized table', resize)
+  const front = roundings.length === 0 ? exact : roundedPrefix(operand, resized, outDims, facts)
   return {
     ...placed(operand),
     prefix: { dims: [prefix, hidden], data: front },
     table: permuted(new StridedView(view.base, [hidden, rows, cols], view.strides.slice(1), view.offset), [1, 2, 0]),
     resize: { ...readResize(resize, facts, opset, [rows, cols], kind), node: resize },
+    roundings,
   }
+}
+
+/** Positions of the prefix as a graph that quantises rounds them: [prefix * hidden]. */
+function roundedPrefix(operand: Operand, resized: Value, dims: readonly number[], facts: Facts): Float64Array {
+  const { value, prefix, hidden, patches } = operand
+  const blank = { dims, data: new Float64Array(hidden * patches) }
+  return tokenRows(evaluate(value, facts, new Map([[resized, blank]])), operand).slice(0, prefix * hidden)
 }
 
 function placed({ site, value, order }: Operand): Pick<PositionTable, 'site' | 'value' | 'order'> {

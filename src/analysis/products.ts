@@ -26,6 +26,7 @@ const PRODUCTS: Readonly<Record<string, Slots>> = {
   QLinearMatMul: { left: 0, right: 3, leftZero: 2, rightZero: 5 },
   'com.microsoft:FusedMatMul': { left: 0, right: 1, transposes: true },
   'com.microsoft:FusedGemm': { left: 0, right: 1, transposes: true },
+  'com.microsoft:QGemm': { left: 0, right: 3, leftZero: 2, rightZero: 5, transposes: true },
   'com.microsoft:MatMulIntegerToFloat': { left: 0, right: 1, leftZero: 4, rightZero: 5 },
   'com.microsoft:DynamicQuantizeMatMul': { left: 0, right: 1, rightZero: 3 },
   'com.microsoft:MatMulNBits': { left: 0, right: -1 },

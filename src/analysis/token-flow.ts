@@ -124,6 +124,12 @@ class Walk {
         return this.conv(node)
     }
     if (key.startsWith('Reduce') || key === 'ArgMax' || key === 'ArgMin') return this.reduction(node)
+    if (/^com\.microsoft:(Q|DynamicQuantize|NhwcMaxPool)/.test(key)) {
+      return this.refuse(
+        node,
+        `${key} is a fused integer operator: quantise as QDQ, and start before ONNX Runtime fuses it`,
+      )
+    }
     this.refuse(node, `${key} is not known to keep tokens apart`)
   }
 

@@ -55,6 +55,17 @@ function product(slots: readonly [number, number], dtype: (context: Context) => 
   }
 }
 
+/** com.microsoft QGemm: a in slot 0, b in slot 3, each turned if an attribute says so; float where no output scale is given. */
+const quantisedGemm: ShapeRule = (context) => {
+  const turned = (slot: number, name: string) => {
+    const dims = context.dims(slot)
+    return dims !== null && context.node.int(name, 0) === 1 ? dims.toReversed() : dims
+  }
+  const [a, b] = [turned(0, 'transA'), turned(3, 'transB')]
+  const dims = a === null || b === null ? null : matmulDims(context, a, b, [0, 3])
+  context.set(0, dims, context.node.input(7) === null ? 'float' : context.dtype(8))
+}
+
 /** Weights of a few bits each, packed: [..., K] to [..., N], both lengths in the attributes. */
 const packedProduct: ShapeRule = (context) => {
   const x = context.dims(0)
@@ -78,6 +89,7 @@ export const quantisedRules: Readonly<Record<string, ShapeRule>> = {
   QLinearConv: (context) => context.set(0, convDims(context, 3), context.dtype(7)),
   MatMulInteger: product([0, 1], () => 'int32'),
   QLinearMatMul: product([0, 3], (context) => context.dtype(7)),
+  'com.microsoft:QGemm': quantisedGemm,
   'com.microsoft:MatMulIntegerToFloat': product([0, 1], (context) => context.dtype(2) ?? 'float'),
   'com.microsoft:DynamicQuantizeMatMul': product([0, 1], (context) => context.dtype(0)),
   'com.microsoft:MatMulNBits': packedProduct,

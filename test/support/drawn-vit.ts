@@ -6,6 +6,7 @@ import type { Builder } from '../../src/ops/builder.ts'
 import type { ConvOptions } from '../../src/ops/generated/builders.ts'
 import { compute, noise, open, sketch } from './graphs.ts'
 import { type Axis, maskedPart, ownPart, type Placement } from './layout.ts'
+import type { Reading } from './ort.ts'
 import { gridOf, item, padBatch, type Size } from './padded.ts'
 import type { Dense } from './safetensors.ts'
 
@@ -122,12 +123,13 @@ export async function paddedAgainstAlone(
   layouts: Readonly<Record<string, readonly Axis[]>>,
   sizes: readonly Size[],
   prefix = 0,
+  reading?: Reading,
 ): Promise<PaddedDifference> {
   const images = sizes.map((size, i) => drawnImage(size, i + 1))
   const over = (lengths: number[]) => Math.max(...lengths) + PATCH
   const canvas = { height: over(sizes.map(({ height }) => height)), width: over(sizes.map(({ width }) => width)) }
-  const together = await compute(models.transformed, { pixels: padBatch(images, canvas) })
-  const original = await open(models.original)
+  const together = await compute(models.transformed, { pixels: padBatch(images, canvas) }, reading)
+  const original = await open(models.original, reading)
   let [own, padding] = [0, 0]
   for (const [i, image] of images.entries()) {
     const size = sizes[i] as Size

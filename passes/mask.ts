@@ -66,7 +66,7 @@ export const mask: Pass = {
     Validity.check(model, validityOptions(options))
     const fates = flow.ranges.map((site) => rangeFate(site, traced, validityOptions(options)))
     const ranges = flow.ranges.filter((_, i) => fates[i] === 'masked')
-    const notes = notesOn(model, fates.filter((fate) => fate === 'open').length, options)
+    const notes = notesOn(model, traced, fates.filter((fate) => fate === 'open').length, options)
     const sites = {
       ...counted('softmax', flow.softmaxes),
       ...counted('pooling', flow.poolings),
@@ -77,7 +77,7 @@ export const mask: Pass = {
       return {
         status: 'applied',
         sites: {},
-        notes: ['no softmax and no pooling runs over tokens: there is nothing to mask'],
+        notes: ['no softmax and no pooling runs over tokens: there is nothing to mask', ...notes],
       }
     }
     applyMask(model, traced, { ...flow, ranges }, validityOptions(options))
@@ -89,13 +89,18 @@ function counted(what: string, sites: readonly unknown[]): Readonly<Record<strin
   return sites.length === 0 ? {} : { [what]: sites.length }
 }
 
-function notesOn(model: Model, unmasked: number, options: PassOptions): string[] {
+function notesOn(model: Model, traced: Trace, unmasked: number, options: PassOptions): string[] {
   const notes: string[] = []
   const perBatch = model.graph.nodes.find((node) => DYNAMIC_RANGE.has(node.operator))
   if (perBatch !== undefined) {
     const padding = unmasked === 0 ? '' : `; in ${unmasked} places padding moves it too`
     notes.push(
       `${perBatch.label} takes one scale for the whole batch: results depend a little on the other images in it${padding}`,
+    )
+  }
+  if (traced.facts.dtype(traced.patch.conv.output(0)) === 'bfloat16') {
+    notes.push(
+      'the model computes in bfloat16, for which ONNX Runtime has no convolution on CPU: it runs elsewhere only',
     )
   }
   if (options.source === 'sizes') {

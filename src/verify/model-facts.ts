@@ -6,6 +6,7 @@ import { channelsOf } from '../analysis/weights.ts'
 import { VitpassError } from '../errors.ts'
 import { type Dim, isInt, layoutKey, terms } from '../ir/dim.ts'
 import type { Model } from '../ir/model.ts'
+import type { Value } from '../ir/value.ts'
 import type { Axis, Layout } from './layout.ts'
 import { type Grid, gridOf, type Size } from './padded.ts'
 import type { Precision } from './report.ts'
@@ -118,12 +119,21 @@ function precisionOf(model: Model): Precision {
   if (['QuantizeLinear', 'QLinearMatMul', 'QLinearConv', 'MatMulInteger'].some((name) => operators.has(name)))
     return 'int8'
   const types = new Set(
-    model.graph.initializers.flatMap(({ tensor }) => (tensor === null || tensor.dims.length < 2 ? [] : [tensor.dtype])),
+    model.graph.initializers.flatMap((value) => {
+      const { tensor } = value
+      return tensor === null || tensor.dims.length < 2 || isStoredOnly(value) ? [] : [tensor.dtype]
+    }),
   )
   for (const node of model.graph.walk()) {
     const tensor = node.is('Constant') ? node.tensor('value') : undefined
-    if (tensor !== undefined && tensor.dims.length >= 2) types.add(tensor.dtype)
+    const made = node.output(0)
+    if (tensor !== undefined && tensor.dims.length >= 2 && made !== null && !isStoredOnly(made)) types.add(tensor.dtype)
   }
   if (types.has('bfloat16')) return 'bf16'
   return types.has('float16') ? 'fp16' : 'fp32'
+}
+
+/** True for weights that are kept in one type and computed with in another. */
+function isStoredOnly({ users }: Value): boolean {
+  return users.length > 0 && users.every((node) => node.is('Cast', 'CastLike'))
 }

@@ -237,7 +237,7 @@ export function canSelect(dims: readonly Dim[], trace: Trace): boolean {
  * The lowest finite value; in half precision half of it, so that a negative score added to it does not overflow to minus
  * infinity.
  */
-const MASKED = {
+export const MASKED = {
   float: -3.4028234663852886e38,
   double: -3.4028234663852886e38,
   float16: -32752,

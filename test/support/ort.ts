@@ -77,6 +77,7 @@ export class OrtRunner {
     if (metadata?.isTensor && metadata.type === 'float16') return new Tensor('float16', toHalves(feed.data), dims)
     if (metadata?.isTensor && metadata.type === 'float64')
       return new Tensor('float64', Float64Array.from(feed.data), dims)
+    if (metadata?.isTensor && metadata.type === 'bool') return new Tensor('bool', Uint8Array.from(feed.data), dims)
     if (metadata?.isTensor && metadata.type === 'uint8') return new Tensor('uint8', Uint8Array.from(feed.data), dims)
     return new Tensor('float32', feed.data, dims)
   }

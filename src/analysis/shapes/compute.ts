@@ -270,10 +270,20 @@ const attention: ShapeRule = (context) => {
   }
 }
 
-/** com.microsoft MultiHeadAttention: q [batch, q, heads * d], v [batch, k, heads * dv]. */
+/** com.microsoft MultiHeadAttention: q [batch, q, heads * d], v [batch, k, heads * dv], or packed, or v [batch, heads, k, dv]. */
 const multiHeadAttention: ShapeRule = (context) => {
   const q = context.dims(0)
   const v = context.dims(2)
+  const heads = int(context.node.int('num_heads', 1))
+  const [batch = int(1), queries = int(1)] = q ?? []
+  if (q?.length === 5) {
+    maskAxes(context, 5, queries, queries)
+    return context.set(0, [batch, queries, product(heads, q[4] ?? int(1))], context.dtype(0))
+  }
+  if (q?.length === 3 && context.dims(1)?.length === 5) return context.set(0, q, context.dtype(0))
+  if (q?.length === 3 && v?.length === 4) {
+    return context.set(0, [batch, queries, product(heads, v[3] ?? int(1))], context.dtype(0))
+  }
   if (q?.length !== 3 || v?.length !== 3) return context.set(0, null, context.dtype(0))
   maskAxes(context, 5, q[1], v[1])
   context.set(0, [q[0] ?? int(1), q[1] ?? int(1), v[2] ?? int(1)], context.dtype(0))

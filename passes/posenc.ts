@@ -1,3 +1,4 @@
+import { matchGivenTable } from '../src/analysis/given-table.ts'
 import { isComputedTable, type LikelyResize, likelyResize } from '../src/analysis/likely-resize.ts'
 import { type Grid, type PositionTable, readPositions } from '../src/analysis/positions.ts'
 import { RESIZE_KINDS, type ResizeKind } from '../src/analysis/resize-kind.ts'
@@ -8,7 +9,8 @@ import { tidy } from '../src/ir/edit.ts'
 import type { Model } from '../src/ir/model.ts'
 import { readProvenance, writeProvenance } from '../src/ir/provenance.ts'
 import { pairOption, readPair } from '../src/pipeline/options.ts'
-import { type Pass, type PassOptions, refuse } from '../src/pipeline/pass.ts'
+import { type Pass, type PassOptions, type PassResult, refuse } from '../src/pipeline/pass.ts'
+import { TensorOption } from '../src/pipeline/tensor-option.ts'
 import { builderFor } from '../src/rewrite/builder-for.ts'
 import { positionsOnTightGrids, type ResizeRule } from '../src/rewrite/position-grid.ts'
 import { Validity } from '../src/rewrite/validity.ts'
@@ -44,6 +46,11 @@ export const posenc: Pass = {
       "the table's own grid as ROWSxCOLS, where the file does not show it",
       'ROWSxCOLS, such as 14x14',
     ),
+    table: {
+      describe: 'the table that the model was trained with, where the export kept only what it resized it to',
+      type: 'tensor',
+      default: 'none',
+    },
   },
   requires: ['dynshape'],
   run(model, options) {
@@ -53,6 +60,11 @@ export const posenc: Pass = {
     const sites = flow.operands.filter((operand) => operand.kind === 'tokens')
     if (sites.length === 0) return { status: 'nothing', notes: ['no position table depends on the image size'] }
     const kind = RESIZE_KINDS.find((known) => known === options.kind) ?? null
+    const { table: given } = options
+    if (given instanceof TensorOption) {
+      const stored = sites.map((site) => readPositions(site, traced, traced.sizes, kind))
+      return placeGiven(model, traced, stored, given, native)
+    }
     const tables = sites.map((site) => readPositions(site, traced, native, kind))
     const computed = tables.find((table) => table.resize === null && kind === null && isComputedTable(table))
     if (computed !== undefined) {
@@ -74,6 +86,28 @@ export const posenc: Pass = {
     placeTables(model, traced, tables, rules)
     return { status: 'applied', sites: { 'position table': tables.length }, notes: [...notes] }
   },
+}
+
+/** Puts the given table in place of the one that the file holds; how it is resized shows in what the file made of it. */
+function placeGiven(
+  model: Model,
+  traced: Trace,
+  stored: readonly PositionTable[],
+  given: TensorOption,
+  native: Grid | null,
+): PassResult {
+  const matched = stored.map((table) => matchGivenTable(table, given, native))
+  placeTables(
+    model,
+    traced,
+    matched.map(({ table }) => table),
+    matched,
+  )
+  const notes = matched.map(({ table, kind, offset }) => {
+    const [rows, cols] = table.table.dims
+    return `the given ${rows}x${cols} position table gives the file's own by ${kind}${offset === 0 ? '' : ` +${offset}`}`
+  })
+  return { status: 'applied', sites: { 'position table': matched.length }, notes }
 }
 
 function nativeGrid(options: PassOptions): Grid | null {
@@ -98,7 +132,9 @@ function chooseRule(
     kind === null
       ? `assumed to be resized by ${likely.kind} (${likely.because}; posenc.kind says otherwise)`
       : `resized by ${kind} as asked`
-  notes.add(`the file holds one position table, taken as the native ${rows}x${cols} grid; ${how}`)
+  notes.add(
+    `the file holds one position table, taken as the native ${rows}x${cols} grid; ${how}; if the model was trained on another grid, its table is gone from the file: give it as posenc.table`,
+  )
   return { kind: kind ?? likely.kind, offset }
 }
 

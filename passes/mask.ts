@@ -1,7 +1,13 @@
 import { shapeSummary } from '../src/analysis/describe.ts'
 import { isTokenRow } from '../src/analysis/grid.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
-import type { PoolingKind, PoolingSite, SoftmaxSite } from '../src/analysis/token-sites.ts'
+import {
+  DYNAMIC_RANGE,
+  type PoolingKind,
+  type PoolingSite,
+  type SoftmaxSite,
+  type TokenFlow,
+} from '../src/analysis/token-sites.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { type Dim, isInt, resolve } from '../src/ir/dim.ts'
 import { type FloatType, isFloat } from '../src/ir/dtype.ts'
@@ -9,11 +15,13 @@ import type { Model } from '../src/ir/model.ts'
 import type { Builder } from '../src/ops/builder.ts'
 import type { Pass, PassOptions, Refusal } from '../src/pipeline/pass.ts'
 import { builderFor } from '../src/rewrite/builder-for.ts'
+import { maskRange, rangeFate } from '../src/rewrite/range-mask.ts'
 import { canSelect, SIZES_INPUT, Validity, type ValidityOptions } from '../src/rewrite/validity.ts'
 
 /**
  * Keeps padding out of every sum over tokens: each softmax over tokens gets an additive key mask before it, made from each patch's
- * validity, and each pooling over tokens (mean, sum, max, min) that of the valid ones.
+ * validity, and each pooling over tokens (mean, sum, max, min) that of the valid ones. A dynamic quantisation reads 0 at padding, so that
+ * its scale is what it is without; other images in the batch still move it, and the report says so.
  *
  * Finds its sites by following the tokens from the patch embedding to the outputs, whatever the operators between are called. Refuses,
  * with every node, a graph in which tokens meet in any other way: convolutions after the patches, windows, products over tokens.
@@ -56,32 +64,49 @@ export const mask: Pass = {
     ]
     if (refusals.length > 0) return { status: 'refused', refusals }
     Validity.check(model, validityOptions(options))
-    if (flow.softmaxes.length + flow.poolings.length === 0) {
+    const fates = flow.ranges.map((site) => rangeFate(site, traced, validityOptions(options)))
+    const ranges = flow.ranges.filter((_, i) => fates[i] === 'masked')
+    const notes = notesOn(model, traced, fates.filter((fate) => fate === 'open').length, options)
+    const sites = {
+      ...counted('softmax', flow.softmaxes),
+      ...counted('pooling', flow.poolings),
+      ...counted('dynamic quantisation', ranges),
+    }
+    if (Object.keys(sites).length === 0) {
       Validity.plan(model, validityOptions(options))
       return {
         status: 'applied',
         sites: {},
-        notes: ['no softmax and no pooling runs over tokens: there is nothing to mask'],
+        notes: ['no softmax and no pooling runs over tokens: there is nothing to mask', ...notes],
       }
     }
-    applyMask(model, traced, flow.softmaxes, flow.poolings, validityOptions(options))
-    const notes: string[] = []
-    const perBatch = model.graph.nodes.find((node) => node.is('DynamicQuantizeLinear'))
-    if (perBatch !== undefined) {
-      notes.push(
-        `${perBatch.label} takes one scale for the whole batch: results depend a little on the other images in it`,
-      )
-    }
-    if (options.source === 'sizes') {
-      notes.push(`the model now takes ${SIZES_INPUT}, int64 [batch, 2]: height and width of each image in pixels`)
-    }
-    const counts = { softmax: flow.softmaxes.length, pooling: flow.poolings.length }
-    return {
-      status: 'applied',
-      sites: Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)),
-      notes,
-    }
+    applyMask(model, traced, { ...flow, ranges }, validityOptions(options))
+    return { status: 'applied', sites, notes }
   },
+}
+
+function counted(what: string, sites: readonly unknown[]): Readonly<Record<string, number>> {
+  return sites.length === 0 ? {} : { [what]: sites.length }
+}
+
+function notesOn(model: Model, traced: Trace, unmasked: number, options: PassOptions): string[] {
+  const notes: string[] = []
+  const perBatch = model.graph.nodes.find((node) => DYNAMIC_RANGE.has(node.operator))
+  if (perBatch !== undefined) {
+    const padding = unmasked === 0 ? '' : `; in ${unmasked} places padding moves it too`
+    notes.push(
+      `${perBatch.label} takes one scale for the whole batch: results depend a little on the other images in it${padding}`,
+    )
+  }
+  if (traced.facts.dtype(traced.patch.conv.output(0)) === 'bfloat16') {
+    notes.push(
+      'the model computes in bfloat16, for which ONNX Runtime has no convolution on CPU: it runs elsewhere only',
+    )
+  }
+  if (options.source === 'sizes') {
+    notes.push(`the model now takes ${SIZES_INPUT}, int64 [batch, 2]: height and width of each image in pixels`)
+  }
+  return notes
 }
 
 function validityOptions(options: PassOptions): ValidityOptions {
@@ -123,8 +148,7 @@ function unfitPooling({ node, axes, dims }: PoolingSite, traced: Trace): Refusal
 function applyMask(
   model: Model,
   traced: Trace,
-  softmaxes: readonly SoftmaxSite[],
-  poolings: readonly PoolingSite[],
+  { softmaxes, poolings, ranges }: Pick<TokenFlow, 'softmaxes' | 'poolings' | 'ranges'>,
   options: ValidityOptions,
 ): void {
   const builder = builderFor(model, traced, 'mask')
@@ -136,6 +160,7 @@ function applyMask(
     node.setInput(0, builder.add(scores, validity.bias(dims, axis, dtype)))
   }
   for (const site of poolings) maskPooling(model, traced, site, validity, builder)
+  for (const site of ranges) maskRange(site, traced, validity, builder)
   model.graph.sort()
 }
 

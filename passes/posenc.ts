@@ -1,5 +1,6 @@
 import type { WavePositions } from '../src/analysis/computed-positions.ts'
 import { COORDINATES, type Coordinates } from '../src/analysis/coordinates.ts'
+import { matchGivenTable } from '../src/analysis/given-table.ts'
 import { isComputedTable, type LikelyResize, likelyResize } from '../src/analysis/likely-resize.ts'
 import { PositionReader, type Positions, positionSites } from '../src/analysis/position-reader.ts'
 import type { Grid, PositionTable } from '../src/analysis/positions.ts'
@@ -12,7 +13,8 @@ import type { Model } from '../src/ir/model.ts'
 import { readProvenance, writeProvenance } from '../src/ir/provenance.ts'
 import type { Value } from '../src/ir/value.ts'
 import { pairOption, readPair } from '../src/pipeline/options.ts'
-import { type Pass, type PassOptions, refuse } from '../src/pipeline/pass.ts'
+import { type Pass, type PassOptions, type PassResult, refuse } from '../src/pipeline/pass.ts'
+import { TensorOption } from '../src/pipeline/tensor-option.ts'
 import { builderFor } from '../src/rewrite/builder-for.ts'
 import type { ResizeRule } from '../src/rewrite/position-grid.ts'
 import { TightPositions } from '../src/rewrite/positions.ts'
@@ -57,6 +59,11 @@ export const posenc: Pass = {
       default: 'auto',
       choices: ['auto', ...COORDINATES],
     },
+    table: {
+      describe: 'the table that the model was trained with, where the export kept only what it resized it to',
+      type: 'tensor',
+      default: 'none',
+    },
   },
   requires: ['dynshape'],
   run(model, options) {
@@ -67,8 +74,14 @@ export const posenc: Pass = {
     if (sites.length === 0) return { status: 'nothing', notes: ['no position table depends on the image size'] }
     const kind = RESIZE_KINDS.find((known) => known === options.kind) ?? null
     const coordinates = COORDINATES.find((known) => known === options.rotary) ?? null
-    const reader = new PositionReader(flow, traced, { native, kind, coordinates })
+    const given = options.table instanceof TensorOption ? options.table : null
+    const reader = new PositionReader(flow, traced, {
+      native: given === null ? native : traced.sizes,
+      kind,
+      coordinates,
+    })
     const found = sites.map((site) => reader.read(site))
+    if (given !== null) return placeGiven(model, traced, found, given, native)
     const tables = found.filter((positions) => positions.kind === 'table')
     const computed = tables.find((table) => table.resize === null && kind === null && isComputedTable(table))
     if (computed !== undefined) {
@@ -107,6 +120,28 @@ interface Sited {
   readonly rule: ResizeRule | null
 }
 
+/** Puts the given table in place of the one that the file holds; how it is resized shows in what the file made of it. */
+function placeGiven(
+  model: Model,
+  traced: Trace,
+  found: readonly Positions[],
+  given: TensorOption,
+  native: Grid | null,
+): PassResult {
+  const notes: string[] = []
+  const sited = found.map((positions): Sited => {
+    if (positions.kind !== 'table') return { positions, rule: null }
+    const { table, ...rule } = matchGivenTable(positions, given, native)
+    const [rows, cols] = table.table.dims
+    const offset = rule.offset === 0 ? '' : ` +${rule.offset}`
+    notes.push(`the given ${rows}x${cols} position table gives the file's own by ${rule.kind}${offset}`)
+    return { positions: table, rule }
+  })
+  if (notes.length === 0) return refuse('positions are computed, and a table is given', found[0]?.operand.site.node)
+  placePositions(model, traced, sited)
+  return { status: 'applied', sites: { 'position table': notes.length }, notes }
+}
+
 function nativeGrid(options: PassOptions): Grid | null {
   const pair = readPair(options.native)
   return pair === null ? null : { rows: pair[0], cols: pair[1] }
@@ -129,7 +164,9 @@ function chooseRule(
     kind === null
       ? `assumed to be resized by ${likely.kind} (${likely.because}; posenc.kind says otherwise)`
       : `resized by ${kind} as asked`
-  notes.add(`the file holds one position table, taken as the native ${rows}x${cols} grid; ${how}`)
+  notes.add(
+    `the file holds one position table, taken as the native ${rows}x${cols} grid; ${how}; if the model was trained on another grid, its table is gone from the file: give it as posenc.table`,
+  )
   return { kind: kind ?? likely.kind, offset }
 }
 

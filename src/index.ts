@@ -14,6 +14,7 @@ export type { OptionsByPass } from './pipeline/options.ts'
 export type { OptionSpec, OptionValue, Pass, PassResult, Refusal } from './pipeline/pass.ts'
 export type { PassReport, RefusalReport, RunReport } from './pipeline/report.ts'
 export { PassRefusedError, type Registry } from './pipeline/run.ts'
+export { TensorOption } from './pipeline/tensor-option.ts'
 
 /**
  * Rewrites a model, in place, with passes and presets by name; passes that they require are added. Should one refuse or fail, the

@@ -6,6 +6,8 @@ import { readFloats, readInts } from '../ir/tensor-data.ts'
 import type { Value } from '../ir/value.ts'
 import { einsum, matmul } from './contract.ts'
 import { decidedBranch, type Facts, listOf } from './facts.ts'
+import { dequantise, quantise, quantisedRange } from './quantisation.ts'
+import { isRounding } from './rounding.ts'
 import { normalAxis } from './shapes/context.ts'
 import { type Dense, permuted, rowMajor, StridedView, viewOf } from './strided.ts'
 
@@ -19,14 +21,21 @@ const LIMIT = 1 << 24
  * between a stored table and its use: moves of data, casts and plain arithmetic.
  *
  * @param given values taken as they are instead of being computed
+ * @param exact leaves out what quantises and what reads it back, as if both were one Identity
  * @throws VitpassError MODEL_UNSUPPORTED naming the first node that it does not know
  */
-export function evaluate(value: Value, facts: Facts, given: ReadonlyMap<Value, Dense> = new Map()): Dense {
+export function evaluate(
+  value: Value,
+  facts: Facts,
+  given: ReadonlyMap<Value, Dense> = new Map(),
+  exact = false,
+): Dense {
   const memo = new Map<Value, Dense>(given)
   const visit = (wanted: Value): Dense => {
     const known = memo.get(wanted)
     if (known !== undefined) return known
-    const result = compute(wanted, facts, visit)
+    const through = exact && wanted.producer !== null && isRounding(wanted.producer) ? wanted.producer.input(0) : null
+    const result = through === null ? compute(wanted, facts, visit) : visit(through)
     memo.set(wanted, result)
     return result
   }
@@ -145,6 +154,9 @@ function evaluateNode(
       if (taken === undefined) throw cannot(node, value, 'the branch that it takes is not known')
       return visit(taken)
     }
+    case 'DequantizeLinear':
+    case 'QuantizeLinear':
+      return converted(node, operand(0), operand(1), node.input(2) === null ? null : operand(2), facts)
     case 'Resize': {
       const source = operand(slot)
       if (source.dims.join() === dims.join()) return source
@@ -209,6 +221,24 @@ function zip(a: Dense, b: Dense, dims: readonly number[], f: (a: number, b: numb
   const left = broadcastTo(a, dims).data
   const right = broadcastTo(b, dims).data
   return { dims, data: left.map((x, i) => f(x, right[i] ?? Number.NaN)) }
+}
+
+/** QuantizeLinear and DequantizeLinear with one scale, or one for each index of an axis. */
+function converted(node: Node, x: Dense, scale: Dense, zero: Dense | null, facts: Facts): Dense {
+  const range = quantisedRange(facts.dtype(node.output(0)))
+  const isRead = node.is('DequantizeLinear')
+  if (!isRead && range === null) throw cannot(node, null, 'its type is not evaluated')
+  if (node.int('block_size', 0) !== 0) throw cannot(node, null, 'scales of blocks are not evaluated')
+  const axis = normalAxis(node.int('axis', 1), x.dims.length)
+  const inner = elementCount(x.dims.slice(axis + 1))
+  const own = scale.data.length
+  if (own !== 1 && own !== x.dims[axis]) throw cannot(node, null, `it has ${own} scales`)
+  const data = x.data.map((value, i) => {
+    const at = own === 1 ? 0 : Math.floor(i / inner) % own
+    const [step = Number.NaN, level = 0] = [scale.data[at], zero?.data[zero.data.length === 1 ? 0 : at]]
+    return isRead || range === null ? dequantise(value, step, level) : quantise(value, step, level, range)
+  })
+  return { dims: x.dims, data }
 }
 
 function concat(parts: readonly Dense[], axisGiven: number, dims: readonly number[]): Dense {

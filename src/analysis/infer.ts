@@ -10,8 +10,14 @@ import { computeRules } from './shapes/compute.ts'
 import { Context, type ShapeRule } from './shapes/context.ts'
 import { elementwiseRules } from './shapes/elementwise.ts'
 import { layoutRules } from './shapes/layout.ts'
+import { quantisedRules } from './shapes/quantised.ts'
 
-const RULES: Readonly<Record<string, ShapeRule>> = { ...elementwiseRules, ...layoutRules, ...computeRules }
+const RULES: Readonly<Record<string, ShapeRule>> = {
+  ...elementwiseRules,
+  ...layoutRules,
+  ...computeRules,
+  ...quantisedRules,
+}
 
 /** Floats are followed only as the scalars and short vectors that shape arithmetic and masks use. */
 const FLOAT_LIMIT = 64

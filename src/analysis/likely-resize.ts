@@ -3,6 +3,7 @@ import type { Node } from '../ir/node.ts'
 import type { Value } from '../ir/value.ts'
 import { dependsOnSize } from './grid.ts'
 import type { PositionTable } from './positions.ts'
+import { isProduct, productOperands } from './products.ts'
 import type { ResizeKind } from './resize-kind.ts'
 import type { TokenFlow } from './token-sites.ts'
 import type { Trace } from './trace.ts'
@@ -72,6 +73,7 @@ function longestPrefix({ softmaxes }: TokenFlow, trace: Trace): number {
 const BETWEEN = new Set([
   ...['Transpose', 'Reshape', 'Split', 'Slice', 'Gather', 'Squeeze', 'Unsqueeze', 'Identity', 'Cast'],
   ...['Mul', 'Div', 'Add', 'Concat', 'LayerNormalization', 'RMSNormalization', 'Flatten'],
+  ...['QuantizeLinear', 'DequantizeLinear', 'DynamicQuantizeLinear'],
 ])
 
 /** Whether queries and keys of self-attention come from one matrix product, and whether that takes the sequence first. */
@@ -79,7 +81,9 @@ function projectionOf({ softmaxes, live }: TokenFlow, trace: Trace): 'joint' | '
   for (const { node } of softmaxes) {
     const product = productOf(node.input(0), live)
     if (product === null) continue
-    const [queries, keys] = [product.input(0), product.input(1)].map((value) => projections(value, live))
+    const [queries, keys] = (productOperands(product) ?? [])
+      .map(({ value }) => value)
+      .map((value) => projections(value, live))
     const shared = [...(queries ?? [])].filter((one) => keys?.has(one) === true)
     if (shared.length === 0) return 'apart'
     return shared.some((one) => startsWithTokens(one, trace)) ? 'sequence first' : 'joint'
@@ -97,7 +101,7 @@ function productOf(scores: Value | null, live: ReadonlySet<Value>): Node | null 
   for (let value = scores; value !== null; ) {
     const node: Node | null = value.producer
     if (node === null) return null
-    if (node.is('MatMul') || node.opType === 'FusedMatMul') return node
+    if (isProduct(node)) return node
     if (node.domain !== '' || !BETWEEN.has(node.opType)) return null
     value = node.inputs.find((input) => input !== null && live.has(input)) ?? null
   }
@@ -113,7 +117,7 @@ function projections(value: Value | null, live: ReadonlySet<Value>): Set<Node> {
     const node = next.producer
     if (node === null || seen.has(next)) continue
     seen.add(next)
-    if (node.is('MatMul', 'Gemm', 'MatMulInteger') || node.opType === 'FusedMatMul') found.add(node)
+    if (isProduct(node)) found.add(node)
     else if (node.domain === '' && BETWEEN.has(node.opType)) {
       for (const input of node.inputs) if (input !== null && live.has(input)) pending.push(input)
     }

@@ -1,12 +1,12 @@
-import type { Dim } from '../ir/dim.ts'
-import { roots } from '../ir/dim.ts'
+import { type Dim, isInt, roots } from '../ir/dim.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Node } from '../ir/node.ts'
 import type { Value } from '../ir/value.ts'
-import { isShapeSlot, sizeDerived, slice } from './dependence.ts'
+import { dependents, isShapeSlot, sizeDerived, slice } from './dependence.ts'
 import { dependsOnSize } from './grid.ts'
+import { productOperands } from './products.ts'
 import { normalAxis } from './shapes/context.ts'
-import { type MixingProblem, POINTWISE } from './token-sites.ts'
+import { type MixingProblem, POINTWISE, QUANTISING } from './token-sites.ts'
 import type { Trace } from './trace.ts'
 
 /** The first input that holds numbers computed from the padded size, where the node computes with them; null if there is none. */
@@ -35,6 +35,7 @@ export function mixesImages(node: Node, live: ReadonlySet<Value>, trace: Trace):
   const { facts } = trace
   const source = node.inputs.find((value) => value !== null && live.has(value)) ?? null
   const dims = facts.dims(source)
+  if (contractsBatch(node, trace)) return `${node.opType} sums over the batch`
   if (dims === null || node.domain !== '') return null
   const holdsBatch = (axis: number) => hasBatch(dims[normalAxis(axis, dims.length)])
   const constants = (slot: number) => facts.constants(node.input(slot))
@@ -59,9 +60,6 @@ export function mixesImages(node: Node, live: ReadonlySet<Value>, trace: Trace):
         : null
     case 'Slice':
       return (constants(3) ?? node.ints('axes') ?? []).some(holdsBatch) ? 'Slice cuts the batch' : null
-    case 'MatMul':
-    case 'Gemm':
-      return contractsBatch(node, trace) ? `${node.opType} sums over the batch` : null
   }
   return null
 }
@@ -71,10 +69,10 @@ function hasBatch(dim: Dim | undefined): boolean {
 }
 
 function contractsBatch(node: Node, { facts }: Trace): boolean {
-  const [a, b] = [facts.dims(node.input(0)), facts.dims(node.input(1))]
-  const transA = node.int('transA', 0) === 1
-  const transB = node.int('transB', 0) === 1
-  return hasBatch(a?.at(transA ? -2 : -1)) || ((b?.length ?? 0) > 1 && hasBatch(b?.at(transB ? -1 : -2)))
+  return (productOperands(node) ?? []).some(({ value, axis }, side) => {
+    const dims = facts.dims(value)
+    return (side === 0 || (dims?.length ?? 0) > 1) && hasBatch(dims?.at(axis))
+  })
 }
 
 /**
@@ -85,13 +83,20 @@ export function changesBeforePatches(graph: Graph, trace: Trace, live: ReadonlyS
   const source = trace.patch.conv.input(0)
   if (source === null) return []
   const sized = sizeDerived(graph, trace.facts)
+  const drawn = dependents(graph, trace.patch.pixels)
   return slice(graph, source).flatMap((node): MixingProblem[] => {
     if (!node.outputs.some((value) => value !== null && live.has(value))) return []
     const foreign = node.inputs.filter((value): value is Value => value !== null && !live.has(value))
     const uneven = foreign.some(
       (value) => sized.has(value) || (trace.facts.dims(value) ?? []).slice(-2).some((dim) => dim.n !== 1),
     )
-    const images = node.inputs.filter((value) => value !== null && live.has(value)).length
+    const images = node.inputs.filter(
+      (value, slot) =>
+        value !== null &&
+        live.has(value) &&
+        !isScalar(value, trace) &&
+        !(node.is('Where') && slot === 0 && !drawn.has(value)),
+    ).length
     if (images === 1 && !uneven && isPerPixel(node)) return []
     return [
       {
@@ -103,5 +108,12 @@ export function changesBeforePatches(graph: Graph, trace: Trace, live: ReadonlyS
 }
 
 function isPerPixel(node: Node): boolean {
-  return node.domain === '' && (POINTWISE.has(node.opType) || node.opType === 'Identity')
+  return (
+    (node.domain === '' && (POINTWISE.has(node.opType) || node.opType === 'Identity')) || QUANTISING.has(node.operator)
+  )
+}
+
+/** One number for the whole batch, such as the scale of a dynamic quantisation. */
+function isScalar(value: Value, { facts }: Trace): boolean {
+  return facts.dims(value)?.every((dim) => isInt(dim) && dim.n === 1) ?? false
 }

@@ -2,6 +2,7 @@ import { VitpassError } from '../errors.ts'
 import type { Model } from '../ir/model.ts'
 import type { Node } from '../ir/node.ts'
 import type { Value } from '../ir/value.ts'
+import { isConvolution, kernelDims } from './weights.ts'
 
 /** The image input and the convolution that cuts it into patches. */
 export interface PatchEmbedding {
@@ -22,7 +23,9 @@ const PER_PIXEL = new Set([
   'Add',
   'Sub',
   'Clip',
+  'Where',
   'QuantizeLinear',
+  'DynamicQuantizeLinear',
   'DequantizeLinear',
 ])
 
@@ -76,9 +79,10 @@ function firstConvs(pixels: Value): Node[] {
   const seen = new Set<Value>(pending)
   for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
     for (const user of value.users) {
-      if (user.is('Conv') || (user.opType === 'FusedConv' && user.domain === 'com.microsoft')) convs.push(user)
+      if (isConvolution(user)) convs.push(user)
       if (user.domain !== '' || !PER_PIXEL.has(user.opType)) continue
-      for (const output of user.outputs) {
+      // The scale and the zero point beside a quantised image are no image.
+      for (const output of user.is('DynamicQuantizeLinear') ? [user.output(0)] : user.outputs) {
         if (output === null || seen.has(output)) continue
         seen.add(output)
         pending.push(output)
@@ -89,7 +93,7 @@ function firstConvs(pixels: Value): Node[] {
 }
 
 function patchSize(conv: Node): { height: number; width: number } {
-  const kernel = conv.ints('kernel_shape') ?? conv.input(1)?.declaredDims?.slice(2)
+  const kernel = conv.ints('kernel_shape') ?? kernelDims(conv)?.slice(2)
   const [height, width] = kernel ?? []
   const strides = conv.ints('strides') ?? [1, 1]
   const refuse = (found: string): never => {

@@ -1,8 +1,11 @@
 import type { Node } from '../ir/node.ts'
+import type { Value } from '../ir/value.ts'
 import { slice } from './dependence.ts'
 import { evaluate } from './evaluate.ts'
+import type { Facts } from './facts.ts'
 import { isSame, type PositionOperand, refusePositions, tokenRows } from './position-operand.ts'
 import { type ResizeKind, readResize } from './resize-kind.ts'
+import { type Rounding, roundingsBetween } from './rounding.ts'
 import { type Dense, permuted, StridedView, viewOf } from './strided.ts'
 import type { Trace } from './trace.ts'
 
@@ -22,6 +25,8 @@ export interface PositionTable {
   readonly table: Dense
   /** Null where the file does not say: the table is added as it is, at one size only. */
   readonly resize: { readonly kind: ResizeKind; readonly offset: number; readonly node: Node } | null
+  /** What a quantised graph rounds the resized table to before it adds it. */
+  readonly roundings: readonly Rounding[]
 }
 
 /** The Resize nodes that make an operand. */
@@ -76,6 +81,7 @@ function bakedTable(operand: PositionOperand, trace: Trace, native: Grid | null)
     prefix: { dims: [prefix, hidden], data: all.slice(0, prefix * hidden) },
     table: { dims: [rows, cols, hidden], data: all.slice(prefix * hidden) },
     resize: null,
+    roundings: [],
   }
 }
 
@@ -104,19 +110,30 @@ function resizedTable(
   for (let i = 0; i < counted.length; i += 1) counted[i] = base + i
   const [, , high = 1, wide = 1] = outDims
   const markers = permuted({ dims: [1, high, wide, hidden], data: counted }, [0, 3, 1, 2])
-  const all = tokenRows(evaluate(value, facts, new Map([[resized, markers]])), operand, prefix + patches)
+  const roundings = roundingsBetween(resized, value, facts)
+  const all = tokenRows(evaluate(value, facts, new Map([[resized, markers]]), true), operand, prefix + patches)
   const view = viewOf(stored)
-  const front = all.slice(0, prefix * hidden)
   if (!isSame(all.subarray(prefix * hidden), counted)) {
     throw refusePositions('the resized position table is not added row by row to the patches', resize)
   }
-  if (front.some((x) => x >= base))
+  const exact = all.slice(0, prefix * hidden)
+  if (exact.some((x) => x >= base))
     throw refusePositions('a prefix token takes its position from the resized table', resize)
+  const front = roundings.length === 0 ? exact : roundedPrefix(operand, resized, outDims, facts)
   return {
     kind: 'table',
     operand,
     prefix: { dims: [prefix, hidden], data: front },
     table: permuted(new StridedView(view.base, [hidden, rows, cols], view.strides.slice(1), view.offset), [1, 2, 0]),
     resize: { ...readResize(resize, facts, opset, [rows, cols], kind), node: resize },
+    roundings,
   }
+}
+
+/** Positions of the prefix as a graph that quantises rounds them: [prefix * hidden]. */
+function roundedPrefix(operand: PositionOperand, resized: Value, dims: readonly number[], facts: Facts): Float64Array {
+  const { value, prefix, channels: hidden, patches } = operand
+  const blank = { dims, data: new Float64Array(hidden * patches) }
+  const rows = tokenRows(evaluate(value, facts, new Map([[resized, blank]])), operand, prefix + patches)
+  return rows.slice(0, prefix * hidden)
 }

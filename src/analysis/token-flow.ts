@@ -2,13 +2,15 @@ import { type Dim, isInt, layoutKey, symbols, terms } from '../ir/dim.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Node } from '../ir/node.ts'
 import type { Value } from '../ir/value.ts'
-import { dependents, sizeDerived } from './dependence.ts'
+import { dependents, sizeDerived, slice } from './dependence.ts'
 import { shapeSummary } from './describe.ts'
 import { singleNumber } from './facts.ts'
 import { dependsOnSize, gridAxes } from './grid.ts'
 import { changesBeforePatches, mixesImages, sizeOperand } from './mixing.ts'
+import { type ProductOperand, productOperands } from './products.ts'
 import { normalAxis } from './shapes/context.ts'
 import {
+  DYNAMIC_RANGE,
   type GridOperand,
   KEEPS_ZERO,
   LAYOUT,
@@ -16,10 +18,13 @@ import {
   POINTWISE,
   POOLINGS,
   type PoolingSite,
+  QUANTISING,
+  type RangeSite,
   type SoftmaxSite,
   type TokenFlow,
 } from './token-sites.ts'
 import type { Trace } from './trace.ts'
+import { quantisedZero, sameZero, scaleAxis, type ZeroLevel } from './zero-points.ts'
 
 /** Follows the tokens from the patch embedding to the outputs and finds every place where one can see another. */
 export function followTokens(graph: Graph, trace: Trace): TokenFlow {
@@ -44,12 +49,13 @@ function termCounts(axes: readonly Dim[], trace: Trace): number[] {
 class Walk {
   private readonly softmaxes: SoftmaxSite[] = []
   private readonly poolings: PoolingSite[] = []
+  private readonly ranges: RangeSite[] = []
   private readonly operands: GridOperand[] = []
   private readonly problems: MixingProblem[] = []
   private readonly live: Set<Value>
   private readonly sized: ReadonlySet<Value>
   /** Values whose padded entries are exactly 0 along an axis, counted from the end, once their softmax is masked. */
-  private readonly zeroed = new Map<Value, number>()
+  private readonly zeroed = new Map<Value, { readonly axis: number; readonly level: ZeroLevel }>()
 
   private readonly graph: Graph
   private readonly trace: Trace
@@ -63,14 +69,17 @@ class Walk {
 
   run(): TokenFlow {
     this.problems.push(...changesBeforePatches(this.graph, this.trace, this.live))
+    for (const node of slice(this.graph, this.trace.patch.conv.input(0) as Value)) {
+      if (DYNAMIC_RANGE.has(node.operator)) this.ranges.push({ node, dims: this.dims(node.input(0)) ?? [] })
+    }
     const started = dependents(this.graph, this.trace.patch.conv.output(0) as Value)
     for (const node of this.graph.nodes) {
       if (node === this.trace.patch.conv || node.is('Shape', 'Size')) continue
       const inputs = node.inputs.filter((value) => value !== null && started.has(value))
       if (inputs.length > 0) this.visit(node)
     }
-    const { softmaxes, poolings, operands, problems, live } = this
-    return { softmaxes, poolings, operands, problems, live }
+    const { softmaxes, poolings, ranges, operands, problems, live } = this
+    return { softmaxes, poolings, ranges, operands, problems, live }
   }
 
   private dims(value: Value | null): readonly Dim[] | null {
@@ -93,20 +102,18 @@ class Walk {
     }
     const mixing = mixesImages(node, this.live, this.trace)
     if (mixing !== null) return this.refuse(node, mixing)
+    if (DYNAMIC_RANGE.has(key)) this.ranges.push({ node, dims: this.dims(node.input(0)) ?? [] })
     if (!known.some((dims) => dims.some((dim) => bears(dim)))) return
     this.carryZeros(node)
     if (POINTWISE.has(key)) return this.pointwise(node)
     if (LAYOUT.has(key)) return this.layout(node)
+    if (QUANTISING.has(key)) return this.quantise(node)
+    const sides = productOperands(node)
+    if (sides !== null) return this.matmul(node, sides)
     switch (key) {
       case 'Softmax':
       case 'LogSoftmax':
         return this.softmax(node)
-      case 'MatMul':
-      case 'Gemm':
-      case 'MatMulInteger':
-      case 'com.microsoft:FusedMatMul':
-      case 'com.microsoft:FusedGemm':
-        return this.matmul(node, key)
       case 'LayerNormalization':
       case 'RMSNormalization':
       case 'com.microsoft:SkipLayerNormalization':
@@ -117,6 +124,12 @@ class Walk {
         return this.conv(node)
     }
     if (key.startsWith('Reduce') || key === 'ArgMax' || key === 'ArgMin') return this.reduction(node)
+    if (/^com\.microsoft:(Q|DynamicQuantize|NhwcMaxPool)/.test(key)) {
+      return this.refuse(
+        node,
+        `${key} is a fused integer operator: quantise as QDQ, and start before ONNX Runtime fuses it`,
+      )
+    }
     this.refuse(node, `${key} is not known to keep tokens apart`)
   }
 
@@ -207,24 +220,29 @@ class Walk {
     if (node.is('LogSoftmax')) return this.refuse(node, 'LogSoftmax over tokens gives padding a finite value')
     this.softmaxes.push({ node, axis, dims })
     const output = node.output(0)
-    if (output !== null) this.zeroed.set(output, axis - dims.length)
+    if (output !== null) this.zeroed.set(output, { axis: axis - dims.length, level: null })
   }
 
-  private matmul(node: Node, key: string): void {
-    const transA = (key === 'Gemm' || key.includes('Fused')) && node.int('transA', 0) === 1
-    const transB = (key === 'Gemm' || key.includes('Fused')) && node.int('transB', 0) === 1
-    const left = this.contracted(node.input(0), transA ? -2 : -1)
-    const right = this.contracted(node.input(1), transB ? -1 : -2)
-    if (!left.bears && !right.bears) return
-    if (!left.zeroed && !right.zeroed) {
-      this.refuse(node, `${node.opType} sums over tokens with weights that are not a masked softmax's`)
+  private matmul(node: Node, [left, right]: readonly [ProductOperand, ProductOperand]): void {
+    const sides = [this.contracted(left), this.contracted(right)]
+    if (sides.some((side) => side.bears) && !sides.some((side) => side.zeroed)) {
+      return this.refuse(node, `${node.opType} sums over tokens with weights that are not a masked softmax's`)
     }
   }
 
-  private contracted(value: Value | null, axis: number): { bears: boolean; zeroed: boolean } {
+  private contracted({ value, axis, zeroPoint }: ProductOperand): { bears: boolean; zeroed: boolean } {
+    if (value === null) return { bears: false, zeroed: false }
     const dims = this.dims(value) ?? []
     const at = dims.length === 1 ? -1 : axis
-    return { bears: bears(dims.at(at)), zeroed: value !== null && this.zeroed.get(value) === at }
+    const found = this.zeroed.get(value)
+    const zeroed = found?.axis === at && sameZero(found.level, zeroPoint, this.trace.facts)
+    return { bears: bears(dims.at(at)), zeroed }
+  }
+
+  private quantise(node: Node): void {
+    const dims = this.dims(node.input(0)) ?? []
+    const axis = scaleAxis(node, dims.length, this.trace.facts)
+    if (axis !== null && bears(dims[axis])) this.refuse(node, `${node.opType} has a scale for each token of one size`)
   }
 
   private reduction(node: Node): void {
@@ -290,21 +308,26 @@ class Walk {
   }
 
   private carryZeros(node: Node): void {
-    if (node.domain !== '' || !KEEPS_ZERO.has(node.opType)) return
     const output = node.output(0)
-    if (output === null) return
+    const quantises = QUANTISING.has(node.operator)
+    if (output === null || !(quantises || (node.domain === '' && KEEPS_ZERO.has(node.opType)))) return
     for (const [slot, value] of node.inputs.entries()) {
-      const axis = value === null ? undefined : this.zeroed.get(value)
-      if (value === null || axis === undefined || (node.is('Div') && slot !== 0)) continue
+      const found = value === null ? undefined : this.zeroed.get(value)
+      if (value === null || found === undefined || ((quantises || node.is('Div')) && slot !== 0)) continue
       if (node.is('Where') && !this.otherBranchIsZero(node, slot)) continue
+      const level = quantises ? quantisedZero(node, found.level, this.trace.facts) : found.level
+      if (level === undefined || (level !== null && !quantises && !MOVES.has(node.opType))) continue
       const from = this.dims(value)
       const to = this.dims(output)
       if (from === null || to === null) return
-      const at = moveAxis(node, from, to, axis)
-      if (at !== null) this.zeroed.set(output, at)
+      const axis = moveAxis(node, from, to, found.axis)
+      if (axis !== null) this.zeroed.set(output, { axis, level })
     }
   }
 }
+
+/** Operators that move elements and do not change them, so that a zero point stays one. */
+const MOVES = new Set(['Identity', 'Transpose', 'Reshape', 'Squeeze', 'Unsqueeze', 'Expand'])
 
 /** Where an axis (counted from the end) is after a node that moves axes; null where it cannot be told. */
 function moveAxis(node: Node, from: readonly Dim[], to: readonly Dim[], axis: number): number | null {

@@ -45,6 +45,16 @@ export interface GridOperand {
   readonly dims: readonly Dim[]
 }
 
+/**
+ * A dynamic quantisation: its scale comes from the range of all that its first input holds, 0 included. Padding has to read 0 there. Other
+ * images of the batch widen the range too, and that stays.
+ */
+export interface RangeSite {
+  readonly node: Node
+  /** Axes of the first input. */
+  readonly dims: readonly Dim[]
+}
+
 /** A node that mixes tokens in a way that no mask makes right. */
 export interface MixingProblem {
   readonly node: Node
@@ -54,6 +64,7 @@ export interface MixingProblem {
 export interface TokenFlow {
   readonly softmaxes: readonly SoftmaxSite[]
   readonly poolings: readonly PoolingSite[]
+  readonly ranges: readonly RangeSite[]
   readonly operands: readonly GridOperand[]
   readonly problems: readonly MixingProblem[]
   /** Values that depend on what the caller's inputs hold. */
@@ -96,14 +107,23 @@ export const POINTWISE = new Set([
   'And',
   'Or',
   'Xor',
-  'DequantizeLinear',
-  'QuantizeLinear',
-  'DynamicQuantizeLinear',
   'com.microsoft:BiasGelu',
   'com.microsoft:FastGelu',
   'com.microsoft:Gelu',
   'com.microsoft:QuickGelu',
 ])
+
+/** Operators that write numbers in another type by a scale and a zero point, or read them back. */
+export const QUANTISING = new Set([
+  'QuantizeLinear',
+  'DequantizeLinear',
+  'DynamicQuantizeLinear',
+  'com.microsoft:QuantizeLinear',
+  'com.microsoft:DequantizeLinear',
+])
+
+/** Operators that take their scale from the range of all that they read. */
+export const DYNAMIC_RANGE = new Set(['DynamicQuantizeLinear', 'com.microsoft:DynamicQuantizeMatMul'])
 
 export const LAYOUT = new Set([
   'Reshape',

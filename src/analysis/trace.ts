@@ -9,6 +9,7 @@ import type { Facts } from './facts.ts'
 import { dependsOnSize } from './grid.ts'
 import { declaredAxes, infer } from './infer.ts'
 import { callerInputs, findPatchEmbedding, type PatchEmbedding } from './pixels.ts'
+import { channelsOf } from './weights.ts'
 
 /** Symbolic inference at one choice of sizes at which every shape in the graph agrees. */
 export interface Trace {
@@ -216,9 +217,12 @@ function inputAxes(
       )
     }
   }
-  const weight = patch.conv.input(1)?.declaredDims?.[1]
-  const channels = typeof weight === 'number' ? weight * patch.conv.int('group', 1) : 3
-  axes.set(patch.pixels, [sym('batch', batch), int(channels), sym('height', size.height), sym('width', size.width)])
+  axes.set(patch.pixels, [
+    sym('batch', batch),
+    int(channelsOf(patch.conv) ?? 3),
+    sym('height', size.height),
+    sym('width', size.width),
+  ])
   return axes
 }
 

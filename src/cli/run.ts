@@ -8,6 +8,7 @@ import { onlyOne, parsePassNames, parsePassOptions, TEXT } from './flags.ts'
 import { print, tell } from './print.ts'
 import { findIdle, formatRun, type RunDocument } from './run-report.ts'
 import { checkTarget, defaultOutput } from './target.ts'
+import { readTensorOptions } from './tensor-options.ts'
 import { verificationError } from './verify-report.ts'
 import { writeOutput } from './write-output.ts'
 
@@ -95,11 +96,12 @@ async function transform(args: RunArguments, output: string): Promise<Outcome> {
   let document: RunDocument = { model: args.model, output: null, bytes: null, dryRun: args.dryRun }
   try {
     const names = parsePassNames(args.passes)
-    const options = parsePassOptions(args.option)
+    const given = parsePassOptions(args.option)
     if (!args.dryRun) checkTarget(output, args.model, { flag: '-o', force: args.force })
 
     const { readModel } = await import('../onnx/node.ts')
     const { registry } = await import('../../passes/index.ts')
+    const options = await readTensorOptions(given, registry)
     const model = await readModel(args.model)
     const report = runPasses(registry, model, names, options)
     document = { ...document, ...report }

@@ -79,21 +79,17 @@ export class AnnotationOrigin {
 /** Of a graph or of a function's body. */
 export class BodyOrigin<Proto extends GraphProto | FunctionProto = GraphProto | FunctionProto> {
   readonly proto: Proto
-  /** Values of `value_info`, in file order. */
-  readonly described: readonly ValueOrigin[]
-  /** Entries of `value_info` for names that no value has. */
-  readonly dangling: readonly ValueInfoProto[]
+  /** Values of `value_info` in file order, and entries for names that no value has. */
+  readonly described: readonly (ValueOrigin | ValueInfoProto)[]
   readonly annotations: readonly (AnnotationOrigin | TensorAnnotation)[]
 
   constructor(
     proto: Proto,
-    described: readonly ValueOrigin[],
-    dangling: readonly ValueInfoProto[],
+    described: readonly (ValueOrigin | ValueInfoProto)[],
     annotations: readonly (AnnotationOrigin | TensorAnnotation)[],
   ) {
     this.proto = proto
     this.described = described
-    this.dangling = dangling
     this.annotations = annotations
   }
 }

@@ -69,7 +69,7 @@ class GraphParser {
       this.describe(value, info, 'output')
     }
     const annotations = (proto.quantizationAnnotation ?? []).map((annotation) => this.annotation(annotation))
-    graph.passthrough = new GraphOrigin(proto, ...this.valueInfos(proto), annotations)
+    graph.passthrough = new GraphOrigin(proto, this.valueInfos(proto), annotations)
     this.forget(proto)
     proto.initializer = undefined
     proto.sparseInitializer = undefined
@@ -81,7 +81,7 @@ class GraphParser {
     for (const name of proto.input ?? []) this.graph.addInput(this.define(name, 'input'))
     this.nodes(proto.node ?? [])
     for (const name of proto.output ?? []) this.graph.addOutput(this.ownOutput(name))
-    this.graph.passthrough = new FunctionOrigin(proto, ...this.valueInfos(proto), [])
+    this.graph.passthrough = new FunctionOrigin(proto, this.valueInfos(proto), [])
     this.forget(proto)
     return this.graph
   }
@@ -163,19 +163,18 @@ class GraphParser {
     return found
   }
 
-  private valueInfos(proto: GraphProto | FunctionProto): [described: ValueOrigin[], dangling: ValueInfoProto[]] {
-    const described: ValueOrigin[] = []
-    const dangling: ValueInfoProto[] = []
+  private valueInfos(proto: GraphProto | FunctionProto): (ValueOrigin | ValueInfoProto)[] {
+    const described: (ValueOrigin | ValueInfoProto)[] = []
     for (const info of proto.valueInfo ?? []) {
       const value = this.scope.own.get(info.name ?? '')
-      if (value === undefined) dangling.push(info)
+      if (value === undefined) described.push(info)
       // Some tools describe a value twice: of a changed model only the first description is kept.
       else if (originOf(value).info === null) {
         this.describe(value, info, 'info')
         described.push(originOf(value))
       }
     }
-    return [described, dangling]
+    return described
   }
 
   /** Lets go of what the IR now has. */

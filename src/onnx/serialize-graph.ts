@@ -1,6 +1,6 @@
 import type { Graph } from '../ir/graph.ts'
 import type { Node } from '../ir/node.ts'
-import type { Value } from '../ir/value.ts'
+import { Value } from '../ir/value.ts'
 import type {
   FunctionProto,
   GraphProto,
@@ -101,14 +101,19 @@ function byOrigin(graph: Graph): Map<unknown, Value> {
 /** Types of values inside the graph: those of the file in its order, less those that are gone, then new ones. */
 function valueInfos(graph: Graph, origin: BodyOrigin | undefined): ValueInfoProto[] {
   const values = byOrigin(graph)
-  const described = (origin?.described ?? []).flatMap((each) => values.get(each) ?? [])
+  const told = (origin?.described ?? []).flatMap((each): (Value | ValueInfoProto)[] => {
+    if (!(each instanceof ValueOrigin)) return [each]
+    const value = values.get(each)
+    return value === undefined ? [] : [value]
+  })
+  const described = told.filter((each) => each instanceof Value)
   const known = new Set<Value | null>([...described, ...graph.inputs, ...graph.outputs])
   const inner = [...graph.initializers, ...graph.sparseInitializers, ...graph.nodes.flatMap((node) => node.outputs)]
   const added = inner.flatMap((value) => (value === null || value.type === null || known.has(value) ? [] : [value]))
-  return [
-    ...[...described.filter((value) => !isStale(value)), ...added].map((value) => serializeValueInfo(value, 'info')),
-    ...(origin?.dangling ?? []),
-  ]
+  return [...told, ...added].flatMap((each) => {
+    if (!(each instanceof Value)) return [each]
+    return isStale(each) ? [] : [serializeValueInfo(each, 'info')]
+  })
 }
 
 /** A declaration that had a type which a pass has taken away. */

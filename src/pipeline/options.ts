@@ -1,5 +1,6 @@
 import { VitpassError } from '../errors.ts'
 import type { OptionSpec, OptionValue, Pass, PassOptions } from './pass.ts'
+import { TensorOption } from './tensor-option.ts'
 
 /** An option that is two lengths, `ROWSxCOLS` or `HEIGHTxWIDTH`, or `auto`. */
 export function pairOption(describe: string, wanted: string): OptionSpec {
@@ -35,6 +36,12 @@ export function resolveOptions(pass: Pass, given: Readonly<Record<string, Option
   return resolved
 }
 
+/** Options as reports and metadata hold them: a tensor by its shape and a checksum. */
+export function plainOptions(options: PassOptions): Readonly<Record<string, string | number | boolean>> {
+  const plain = Object.entries(options).map(([key, value]) => [key, value instanceof TensorOption ? `${value}` : value])
+  return Object.fromEntries(plain)
+}
+
 function coerce(pass: string, key: string, spec: OptionSpec, value: OptionValue): OptionValue {
   const bad = (wanted: string): never => {
     throw new VitpassError('BAD_OPTION', `option ${pass}.${key} cannot be "${value}"`, { remedy: `give ${wanted}` })
@@ -49,6 +56,7 @@ function coerce(pass: string, key: string, spec: OptionSpec, value: OptionValue)
     if (value === true || value === 'true') return true
     return value === false || value === 'false' ? false : bad('true or false')
   }
+  if (spec.type === 'tensor') return value instanceof TensorOption ? value : bad('a tensor')
   const text = String(value)
   if (spec.choices !== undefined && !spec.choices.includes(text)) return bad(spec.choices.join(' or '))
   if (spec.pattern !== undefined && !spec.pattern.regex.test(text)) return bad(spec.pattern.wanted)

@@ -1,12 +1,14 @@
 import type { Model } from '../ir/model.ts'
 import type { Node } from '../ir/node.ts'
+import type { TensorOption } from './tensor-option.ts'
 
-export type OptionValue = string | number | boolean
+export type OptionValue = string | number | boolean | TensorOption
 
 /** One option of a pass, as `--option pass.key=value` sets it. */
 export interface OptionSpec {
   readonly describe: string
-  readonly type: 'string' | 'number' | 'boolean'
+  /** A `tensor` is none by default; the command line reads it from a .npy file. */
+  readonly type: 'string' | 'number' | 'boolean' | 'tensor'
   readonly default: OptionValue
   readonly choices?: readonly string[]
   /** What a text looks like, and how to say so. */

@@ -3,7 +3,7 @@ import { cloneModel } from '../ir/clone.ts'
 import type { Model } from '../ir/model.ts'
 import { findApplied, recordPass } from '../ir/provenance.ts'
 import { verify } from '../ir/verify.ts'
-import { type OptionsByPass, resolveOptions } from './options.ts'
+import { type OptionsByPass, plainOptions, resolveOptions } from './options.ts'
 import type { Pass, PassOptions, PassResult, Refusal } from './pass.ts'
 import type { PassReport, RefusalReport, RunReport } from './report.ts'
 
@@ -118,7 +118,7 @@ function runStep({ pass, added, options, given }: Step, model: Model): PassRepor
   return {
     pass: pass.name,
     version: pass.version,
-    options,
+    options: plainOptions(options),
     added,
     status: result.status,
     sites: result.status === 'applied' ? result.sites : {},
@@ -134,8 +134,9 @@ type Outcome = PassResult | { readonly status: 'already'; readonly notes: readon
 
 function runOne(pass: Pass, model: Model, options: PassOptions, given: readonly string[]): Outcome {
   const applied = findApplied(model, pass.name)
+  const plain = plainOptions(options)
   if (applied !== undefined) {
-    const same = given.every((key) => applied.options[key] === options[key])
+    const same = given.every((key) => applied.options[key] === plain[key])
     if (same) return { status: 'already', notes: ['already applied'] }
     return {
       status: 'refused',
@@ -155,7 +156,7 @@ function runOne(pass: Pass, model: Model, options: PassOptions, given: readonly 
   } catch (error) {
     throw error instanceof VitpassError ? error.withPass(pass.name) : error
   }
-  recordPass(model, { name: pass.name, version: pass.version, options })
+  recordPass(model, { name: pass.name, version: pass.version, options: plain })
   return result
 }
 

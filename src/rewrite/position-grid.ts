@@ -1,6 +1,7 @@
 import type { Dense } from '../analysis/evaluate.ts'
 import type { PositionTable } from '../analysis/positions.ts'
 import type { ResizeKind } from '../analysis/resize-kind.ts'
+import type { Rounding } from '../analysis/rounding.ts'
 import { floatTensor } from '../ir/tensor-data.ts'
 import type { Value } from '../ir/value.ts'
 import type { Builder } from '../ops/builder.ts'
@@ -28,7 +29,15 @@ export function tableOnTightGrids(builder: Builder, validity: Validity, table: P
   )
   const byRow = builder.reshape(builder.matMul(rowWeights, stored), builder.int64([0, 0, wide, hidden]))
   const onGrid = builder.matMul(builder.unsqueeze(colWeights, { axes: [1] }), byRow)
-  return builder.reshape(onGrid, builder.int64([0, -1, hidden]))
+  const exact = builder.reshape(onGrid, builder.int64([0, -1, hidden]))
+  return table.roundings.reduce((x, rounding) => rounded(builder, x, rounding), exact)
+}
+
+/** 0 stays 0: a quantisation writes it as its zero point exactly. */
+function rounded(builder: Builder, x: Value, { scale, zeroPoint }: Rounding): Value {
+  const step = builder.float(scale)
+  const zero = zeroPoint === null ? {} : { zeroPoint }
+  return builder.dequantizeLinear(builder.quantizeLinear(x, step, zero), step, zero)
 }
 
 /**

@@ -106,6 +106,26 @@ export class Validity {
     return this.once('colIndex', () => gridIndex(this.trace, this.builder, 3))
   }
 
+  /**
+   * [batch, 1, height, width] bool: true for an image's own pixels, and not for padding. Only where sizes are given: told from pixels,
+   * padding would be told from what it makes.
+   * @throws VitpassError INTERNAL where they are not
+   */
+  get pixels(): Value {
+    return this.once('pixels', () => {
+      const { builder, graph, trace } = this
+      const sizes = graph.inputs.find((input) => input.name === SIZES_INPUT)
+      if (sizes === undefined) throw new VitpassError('INTERNAL', `there is no input ${SIZES_INPUT}`)
+      const inside = (axis: 2 | 3): Value => {
+        const own = builder.gather(sizes, builder.int64(axis - 2), { axis: 1 })
+        const length = builder.squeeze(this.lengthOf(trace.patch.pixels, axis), { axes: [0] })
+        const index = builder.range(builder.int64(0), length, builder.int64(1))
+        return builder.less(index, builder.unsqueeze(own, { axes: [1] }))
+      }
+      return builder.and(builder.unsqueeze(inside(2), { axes: [1, 3] }), builder.unsqueeze(inside(3), { axes: [1, 2] }))
+    })
+  }
+
   /** [batch] bool: true for images that are there at all. */
   get present(): Value {
     return this.once('present', () => this.builder.greater(this.rows, this.builder.int64([0])))
@@ -217,7 +237,7 @@ export function canSelect(dims: readonly Dim[], trace: Trace): boolean {
  * The lowest finite value; in half precision half of it, so that a negative score added to it does not overflow to minus
  * infinity.
  */
-const MASKED = {
+export const MASKED = {
   float: -3.4028234663852886e38,
   double: -3.4028234663852886e38,
   float16: -32752,

@@ -16,6 +16,8 @@ export interface SessionOptions {
   readonly providers?: readonly string[]
   /** Threads inside an operator. Default: ONNX Runtime's own choice, one for each core. */
   readonly threads?: number
+  /** Run every node as the graph has it. By default ONNX Runtime fuses: int8 kernels then round otherwise than their parts. */
+  readonly literal?: boolean
 }
 
 type Ort = Pick<typeof import('onnxruntime-node'), 'InferenceSession' | 'Tensor'>
@@ -40,6 +42,7 @@ export class Session {
       executionProviders: [...(options.providers ?? ['cpu'])],
       ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
       interOpNumThreads: 1,
+      ...(options.literal === true ? { graphOptimizationLevel: 'disabled' as const } : {}),
       // Fatal messages only: what goes wrong comes as an error.
       logSeverityLevel: 4,
     }

@@ -46,9 +46,11 @@ async function checkPadded(setting: Setting, cast: Cast): Promise<CheckResult[]>
   if (typeof run === 'string') return [failure('padded batch', run)]
 
   const results: CheckResult[] = []
-  for (const actor of cast.actors) results.push(await checkAlone(setting, 'alone', actor, run))
+  const among = async (actor: Actor): Promise<Played | string> =>
+    subject.precision === 'dynamic int8' ? attempt(() => play(transformed, { ...base, actors: [actor] })) : run
+  for (const actor of cast.actors) results.push(await checkAlone(setting, 'alone', actor, await among(actor)))
   if (cast.black !== null && cast.black.hidden.length === 0) {
-    results.push(await checkAlone(setting, 'black patch', cast.black, run))
+    results.push(await checkAlone(setting, 'black patch', cast.black, await among(cast.black)))
   }
 
   const seen: Played[] = [run]
@@ -103,12 +105,13 @@ function isAbsent({ own }: Actor): boolean {
 }
 
 /** One image of a padded batch against the original's answer for it alone, unpadded. */
-async function checkAlone(setting: Setting, check: string, actor: Actor, batch: Played): Promise<CheckResult> {
+async function checkAlone(setting: Setting, check: string, actor: Actor, batch: Played | string): Promise<CheckResult> {
   const { subject, tolerances } = setting
   const size = sizeText(actor.size)
   if (subject.masking?.source === 'pixels' && isRagged(actor.size, setting.original.patch)) {
     return impossible(check, size, 'told from pixels, a patch begun counts whole; alone it does not count')
   }
+  if (typeof batch === 'string') return failure(check, batch)
   const alone = await askOriginal(setting, actor)
   if (typeof alone === 'string') return impossible(check, size, alone)
   const only = new Set([actor.label])

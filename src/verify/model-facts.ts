@@ -2,9 +2,11 @@ import { type Anatomy, readAnatomy } from '../analysis/anatomy.ts'
 import { dependsOnSize, isPatchRow, isTokenRow } from '../analysis/grid.ts'
 import { callerInputs, findPatchEmbedding } from '../analysis/pixels.ts'
 import { type Trace, trace } from '../analysis/trace.ts'
+import { channelsOf } from '../analysis/weights.ts'
 import { VitpassError } from '../errors.ts'
 import { type Dim, isInt, layoutKey, terms } from '../ir/dim.ts'
 import type { Model } from '../ir/model.ts'
+import type { Value } from '../ir/value.ts'
 import type { Axis, Layout } from './layout.ts'
 import { type Grid, gridOf, type Size } from './padded.ts'
 import type { Precision } from './report.ts'
@@ -34,13 +36,12 @@ export function readModelFacts(model: Model): ModelFacts {
   const patch = findPatchEmbedding(model)
   const { anatomy, traced } = attempt(model)
   const [batch, channels, height, width] = patch.pixels.declaredDims ?? []
-  const weight = patch.conv.input(1)?.declaredDims?.[1]
   const fixed = { height: numberOf(height), width: numberOf(width) }
   const size = { height: patch.height, width: patch.width }
   const fit = anatomy === null || traced === null ? null : onlyGrid(anatomy, traced)
   return {
     patch: size,
-    channels: numberOf(channels) ?? (typeof weight === 'number' ? weight * patch.conv.int('group', 1) : 3),
+    channels: numberOf(channels) ?? channelsOf(patch.conv) ?? 3,
     batch: numberOf(batch),
     native: nativeGrid(fixed, size, anatomy, traced),
     inputs: callerInputs(model).map(({ name }) => name),
@@ -116,16 +117,25 @@ function axisOf(dim: Dim, traced: Trace): Axis | null {
 function precisionOf(model: Model): Precision {
   const operators = new Set<string>()
   for (const node of model.graph.walk()) operators.add(node.opType)
-  if (operators.has('DynamicQuantizeLinear')) return 'dynamic int8'
+  if (['DynamicQuantizeLinear', 'DynamicQuantizeMatMul'].some((name) => operators.has(name))) return 'dynamic int8'
   if (['QuantizeLinear', 'QLinearMatMul', 'QLinearConv', 'MatMulInteger'].some((name) => operators.has(name)))
     return 'int8'
   const types = new Set(
-    model.graph.initializers.flatMap(({ tensor }) => (tensor === null || tensor.dims.length < 2 ? [] : [tensor.dtype])),
+    model.graph.initializers.flatMap((value) => {
+      const { tensor } = value
+      return tensor === null || tensor.dims.length < 2 || isStoredOnly(value) ? [] : [tensor.dtype]
+    }),
   )
   for (const node of model.graph.walk()) {
     const tensor = node.is('Constant') ? node.tensor('value') : undefined
-    if (tensor !== undefined && tensor.dims.length >= 2) types.add(tensor.dtype)
+    const made = node.output(0)
+    if (tensor !== undefined && tensor.dims.length >= 2 && made !== null && !isStoredOnly(made)) types.add(tensor.dtype)
   }
   if (types.has('bfloat16')) return 'bf16'
   return types.has('float16') ? 'fp16' : 'fp32'
+}
+
+/** True for weights that are kept in one type and computed with in another. */
+function isStoredOnly({ users }: Value): boolean {
+  return users.length > 0 && users.every((node) => node.is('Cast', 'CastLike'))
 }

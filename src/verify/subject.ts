@@ -71,7 +71,7 @@ export function readSubject(
         : []),
       ...(precision === 'dynamic int8'
         ? [
-            'dynamic int8 takes one scale for a whole batch: results depend on the other images, and the tolerance is wide',
+            'dynamic int8 takes one scale for a whole batch: images are held against the original padded but by themselves; other images move them',
           ]
         : []),
     ],

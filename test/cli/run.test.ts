@@ -45,6 +45,21 @@ describe('vitpass run', () => {
     expect(Object.keys(snapshot(folder)).sort()).toEqual(['out.onnx', 'report.json', 'vit.onnx'])
   })
 
+  it('reads an option that is a tensor from a .npy file', () => {
+    const { folder } = workFolder()
+    const run = (table: string) =>
+      vitpass(['run', 'vit.onnx', '-p', 'posenc', '--option', `posenc.table=${table}`], { cwd: folder })
+    expect(run('none.npy')).toMatchObject({ code: 2, stderr: expect.stringMatching(/none\.npy cannot be read/) })
+    expect(run('vit.onnx')).toMatchObject({ code: 2, stderr: expect.stringMatching(/vit\.onnx is no \.npy file/) })
+    const header = `${"{'descr': '<f4', 'fortran_order': False, 'shape': (16, 32), }".padEnd(117)}\n`
+    const head = Buffer.from(`\x93NUMPY\x01\x00\x76\x00${header}`, 'latin1')
+    writeFileSync(join(folder, 'table.npy'), Buffer.concat([head, Buffer.alloc(16 * 32 * 4)]))
+    const { code, stderr } = run('table.npy')
+    expect(code).toBe(3)
+    expect(stderr).toMatch(/the file still has its own position table/)
+    expect(Object.keys(snapshot(folder)).sort()).toEqual(['table.npy', 'vit.onnx'])
+  })
+
   it('sets options of passes, and records them in the model', () => {
     const { folder } = workFolder()
     const args = [

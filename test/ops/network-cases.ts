@@ -1,3 +1,4 @@
+import { intTensor } from '../../src/ir/tensor-data.ts'
 import type { Case } from './case.ts'
 import { bool, type Fed, float, int64 } from './run-graph.ts'
 
@@ -25,8 +26,48 @@ function columns(pairs: readonly (readonly number[])[]): number[] {
 
 const NORMAL = [-1, 0, 1].map((x) => x / Math.sqrt(2 / 3))
 
+/** Ties go to the even number; beyond the range, to its end. */
+const ROUNDED = float([6], [0.5, 1.5, -0.5, 100, -100, 0])
+
 export const networkCases: readonly Case[] = [
   { op: 'MatMul', inputs: [A, W], build: (b, a, w) => b.matMul(a, w), expected: [float([2, 2], [4, 5, 10, 9])] },
+  {
+    op: 'QuantizeLinear',
+    from: 10,
+    inputs: [ROUNDED],
+    build: (b, x) =>
+      b.cast(b.quantizeLinear(x, b.float(0.5), { zeroPoint: b.constant(intTensor('int8', [], [-3])) }), {
+        to: 'int64',
+      }),
+    expected: [int64([6], [-2, 0, -4, 127, -128, -3])],
+  },
+  {
+    op: 'QuantizeLinear',
+    what: 'ties',
+    from: 10,
+    inputs: [ROUNDED],
+    build: (b, x) =>
+      b.cast(b.quantizeLinear(x, b.float(1), { zeroPoint: b.constant(intTensor('uint8', [], [7])) }), { to: 'int64' }),
+    expected: [int64([6], [7, 9, 7, 107, 0, 7])],
+  },
+  {
+    op: 'DequantizeLinear',
+    from: 10,
+    inputs: [NUMBERS],
+    build: (b, x) =>
+      b.dequantizeLinear(b.cast(x, { to: 'int8' }), b.float(0.5), {
+        zeroPoint: b.constant(intTensor('int8', [], [2])),
+      }),
+    expected: [float([2, 3], [0.5, -0.5, 0, -3, -1, 3.5])],
+  },
+  {
+    op: 'DequantizeLinear',
+    what: 'with a scale for each row',
+    from: 13,
+    inputs: [NUMBERS],
+    build: (b, x) => b.dequantizeLinear(b.cast(x, { to: 'int8' }), b.float([1, 0.5]), { axis: 0 }),
+    expected: [float([2, 3], [3, 1, 2, -2, 0, 4.5])],
+  },
   {
     op: 'Gemm',
     inputs: [A, W, float([2], [1, 2])],

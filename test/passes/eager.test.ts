@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { registry } from '../../passes/index.ts'
 import { attr } from '../../src/ir/attribute.ts'
 import type { Model } from '../../src/ir/model.ts'
-import { boolTensor } from '../../src/ir/tensor-data.ts'
+import { boolTensor, intTensor } from '../../src/ir/tensor-data.ts'
 import type { Value } from '../../src/ir/value.ts'
 import { parseModel } from '../../src/onnx/parse.ts'
 import { serializeModel } from '../../src/onnx/serialize.ts'
@@ -152,13 +152,25 @@ describe.each([23, 24])('ai.onnx Attention of opset %i', (opset) => {
       draw((pen, [q, k, v]) => one(pen, [q, k, pen.b.matMul(v, weights(pen.b, [WIDTH, 2 * WIDTH], 33))], three)),
     ))
 
+  it('bends scores that have no mask (softcap)', () =>
+    lowersAlike(draw((pen, parts) => one(pen, parts, { ...three, softcap: 0.5 }))))
+
   it.each([
     ['causal', { is_causal: 1 }, /causal/],
-    ['capped', { softcap: 0.5 }, /softcap/],
+    ['of an operator that is not known', { sinks: 3 }, /attribute sinks/],
+    ['of a window', { left_window_size: 2 }, /window/],
   ])('is refused where its scores are %s', (_, attributes, reason) => {
     const error = refused(draw((pen, parts) => one(pen, parts, { ...three, ...attributes }))(), ['eager'])
     expect(error.refusals[0]?.reason).toMatch(reason)
     expect(error.refusals[0]?.node).toMatch(/^Attention /)
+  })
+
+  it('is refused where scores are capped and masked', () => {
+    const both = draw(
+      (pen, parts) => one(pen, [...parts, weights(pen.b, [TOKENS, TOKENS], 30)], { ...three, softcap: 0.5 }),
+      FIXED,
+    )
+    expect(refused(both(), ['eager']).refusals[0]?.reason).toMatch(/softcap/)
   })
 
   it('is refused with past keys, and where its present keys are read', () => {
@@ -215,6 +227,41 @@ describe('com.microsoft MultiHeadAttention', () => {
     lowersAlike(draw((pen, parts) => [...parts, weights(pen.b, [3 * WIDTH], 40)])))
   it('adds an attention bias', () =>
     lowersAlike(draw((pen, parts) => [...parts, null, null, weights(pen.b, [1, HEADS, TOKENS, TOKENS], 41)], FIXED)))
+
+  const pack = ({ b }: Pen, parts: readonly Value[]) => {
+    const split = parts.map((x) => b.unsqueeze(b.reshape(x, b.int64([0, 0, HEADS, WIDTH / HEADS])), { axes: [3] }))
+    return b.concat(split, { axis: 3 })
+  }
+  it.each<[string, (pen: Pen, parts: [Value, Value, Value]) => readonly Value[]]>([
+    ['query, key and value', (pen, parts) => [pack(pen, parts)]],
+    ['key and value', (pen, [q, k, v]) => [q, pack(pen, [k, v])]],
+  ])('takes %s from one operand, which ONNX Runtime does on a GPU only', async (_, packed) => {
+    const [plain, model] = [draw((_, parts) => parts)(), draw(packed)()]
+    runPasses(registry, model, ['eager'])
+    const feeds = { pixels: noise([2, 3, 16, 4]) }
+    expect(largestDifference(await compute(plain, feeds), await compute(model, feeds))).toBeLessThan(1e-5)
+  })
+  it('takes keys and values in heads', () =>
+    lowersAlike(draw((pen, [q, k, v]) => [q, inHeads(pen.b, k), inHeads(pen.b, v)])))
+  it('leaves out key padding that hides nothing', () =>
+    lowersAlike(
+      draw((pen, parts) => {
+        const { b } = pen
+        const shape = b.slice(b.shape(parts[0]), { starts: [0], ends: [2] })
+        const ones = b.constantOfShape(shape, { value: intTensor('int32', [1], [1]) })
+        return [...parts, null, ones]
+      }),
+    ))
+  it('is refused with past keys, an attribute that is not known, and a mask that is shorter than its keys', () => {
+    const past = draw((pen, parts) => {
+      const old = weights(pen.b, [1, HEADS, 3, WIDTH / HEADS], 42)
+      return [...parts, null, null, null, old, old]
+    })
+    expect(refused(past(), ['eager']).refusals[0]?.reason).toMatch(/past keys/)
+    expect(refused(draw((_, parts) => parts)({ softcap: 0.5 }), ['eager']).refusals[0]?.reason).toMatch(/softcap/)
+    const short = draw((pen, parts) => [...parts, null, null, weights(pen.b, [1, HEADS, TOKENS, 1], 41)], FIXED)
+    expect(refused(short(), ['eager']).refusals[0]?.reason).toMatch(/span its keys/)
+  })
 
   it('is refused with key padding of its own, and where it is causal', () => {
     const padded = draw((pen, parts) => [

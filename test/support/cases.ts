@@ -4,7 +4,7 @@ import type { OptionsByPass } from '../../src/pipeline/options.ts'
 import { type Dense, readSafetensors } from './safetensors.ts'
 
 /** What an export computes in. */
-export type Precision = 'fp32' | 'fp16' | 'fp64' | 'bf16'
+export type Precision = 'fp32' | 'fp16' | 'fp64' | 'bf16' | 'int8'
 
 /** One image of a golden case; sizes in pixels. */
 export interface GoldenImage {

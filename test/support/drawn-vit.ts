@@ -1,3 +1,4 @@
+import type { FloatType } from '../../src/ir/dtype.ts'
 import type { Graph } from '../../src/ir/graph.ts'
 import type { Model } from '../../src/ir/model.ts'
 import { floatTensor } from '../../src/ir/tensor-data.ts'
@@ -6,6 +7,7 @@ import type { Builder } from '../../src/ops/builder.ts'
 import type { ConvOptions } from '../../src/ops/generated/builders.ts'
 import { compute, noise, open, sketch } from './graphs.ts'
 import { type Axis, maskedPart, ownPart, type Placement } from './layout.ts'
+import type { Reading } from './ort.ts'
 import { gridOf, item, padBatch, type Size } from './padded.ts'
 import type { Dense } from './safetensors.ts'
 
@@ -33,18 +35,21 @@ export interface Drawing {
   /** Factor on the weights of the patch convolution; with 0 every patch is the same. */
   readonly gain?: number
   readonly conv?: ConvOptions
+  /** What the patch convolution computes in. */
+  readonly dtype?: FloatType
   /** What is done to the image before it is cut into patches. */
   readonly prepare?: (b: Builder, pixels: Value) => Value
 }
 
 /** A model that cuts an image into patches of 4 pixels and hands them to `draw`, which returns the outputs. */
 export function drawVit(draw: (pen: Pen) => readonly Value[], drawing: Drawing = {}): Model {
-  const { opset = 17, dims = ['batch', 3, 'height', 'width'], gain = 1, conv = {}, prepare } = drawing
+  const { opset = 17, dims = ['batch', 3, 'height', 'width'], gain = 1, conv = {}, prepare, dtype = 'float' } = drawing
   const { model } = sketch(opset, { pixels: dims }, (b, [pixels], graph) => {
     if (pixels === undefined) return []
     const kernel = conv.kernel_shape ?? [PATCH, PATCH]
-    const weight = weights(b, [WIDTH, 3, ...kernel], 1, gain / 2)
-    const bias = weights(b, [WIDTH], 2)
+    const typed = (x: Value) => (dtype === 'float' ? x : b.cast(x, { to: dtype }))
+    const weight = typed(weights(b, [WIDTH, 3, ...kernel], 1, gain / 2))
+    const bias = typed(weights(b, [WIDTH], 2))
     const image = prepare === undefined ? pixels : prepare(b, pixels)
     const grid = b.conv(image, weight, { bias, kernel_shape: kernel, strides: [PATCH, PATCH], ...conv })
     const rows = b.reshape(grid, b.int64([0, WIDTH, -1]))
@@ -122,12 +127,13 @@ export async function paddedAgainstAlone(
   layouts: Readonly<Record<string, readonly Axis[]>>,
   sizes: readonly Size[],
   prefix = 0,
+  reading?: Reading,
 ): Promise<PaddedDifference> {
   const images = sizes.map((size, i) => drawnImage(size, i + 1))
   const over = (lengths: number[]) => Math.max(...lengths) + PATCH
   const canvas = { height: over(sizes.map(({ height }) => height)), width: over(sizes.map(({ width }) => width)) }
-  const together = await compute(models.transformed, { pixels: padBatch(images, canvas) })
-  const original = await open(models.original)
+  const together = await compute(models.transformed, { pixels: padBatch(images, canvas) }, reading)
+  const original = await open(models.original, reading)
   let [own, padding] = [0, 0]
   for (const [i, image] of images.entries()) {
     const size = sizes[i] as Size

@@ -7,7 +7,7 @@ import { type DeclaredDim, Value } from '../../src/ir/value.ts'
 import { serializeModel } from '../../src/onnx/serialize.ts'
 import { Builder } from '../../src/ops/builder.ts'
 import { applyRules, type Rule, type RuleContext } from '../../src/rewrite/engine.ts'
-import { OrtRunner } from './ort.ts'
+import { OrtRunner, type Reading } from './ort.ts'
 import type { Dense } from './safetensors.ts'
 
 /** Sizes that stand for the names of symbolic axes in tests. */
@@ -66,14 +66,18 @@ export function operators({ model }: Sketch): string[] {
 }
 
 /** A session of the model as it stands. */
-export function open(model: Model): Promise<OrtRunner> {
-  return OrtRunner.open(serializeModel(model))
+export function open(model: Model, reading?: Reading): Promise<OrtRunner> {
+  return OrtRunner.open(serializeModel(model), 1, reading)
 }
 
 /** What ONNX Runtime computes for seeded inputs. */
-export async function compute(model: Model, feeds: Readonly<Record<string, Dense>>): Promise<Map<string, Dense>> {
+export async function compute(
+  model: Model,
+  feeds: Readonly<Record<string, Dense>>,
+  reading?: Reading,
+): Promise<Map<string, Dense>> {
   model.graph.touch()
-  const runner = await open(model)
+  const runner = await open(model, reading)
   try {
     return await runner.run(feeds)
   } finally {

@@ -5,6 +5,9 @@ import type { Dense } from './safetensors.ts'
 /** A model for ONNX Runtime: the path of a file, or its bytes. */
 export type ModelSource = string | Uint8Array
 
+/** `literal` runs every node as the graph has it: fused integer kernels round otherwise than the operators that they stand for. */
+export type Reading = 'optimised' | 'literal'
+
 /** Values for an input: floats, converted to the input's own type, or int64. */
 export type Feed = Dense | { readonly data: BigInt64Array; readonly dims: readonly number[] }
 
@@ -16,12 +19,13 @@ export class OrtRunner {
     this.#session = session
   }
 
-  static async open(source: ModelSource, threads = 1): Promise<OrtRunner> {
+  static async open(source: ModelSource, threads = 1, reading: Reading = 'optimised'): Promise<OrtRunner> {
     const options: InferenceSession.SessionOptions = {
       executionProviders: ['cpu'],
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       logSeverityLevel: 4,
+      graphOptimizationLevel: reading === 'literal' ? 'disabled' : 'all',
     }
     const session =
       typeof source === 'string'
@@ -73,6 +77,7 @@ export class OrtRunner {
     if (metadata?.isTensor && metadata.type === 'float16') return new Tensor('float16', toHalves(feed.data), dims)
     if (metadata?.isTensor && metadata.type === 'float64')
       return new Tensor('float64', Float64Array.from(feed.data), dims)
+    if (metadata?.isTensor && metadata.type === 'bool') return new Tensor('bool', Uint8Array.from(feed.data), dims)
     if (metadata?.isTensor && metadata.type === 'uint8') return new Tensor('uint8', Uint8Array.from(feed.data), dims)
     return new Tensor('float32', feed.data, dims)
   }

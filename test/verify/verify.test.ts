@@ -10,6 +10,7 @@ import { type Planting, plant, SPOILED } from './planted.ts'
 const FOLDER = mkdtempSync(join(tmpdir(), 'vitpass-verify-'))
 afterAll(() => rmSync(FOLDER, { recursive: true }))
 
+const FIXTURES = join(import.meta.dirname, '../../fixtures')
 const VIT = fixture('vit-p16-g4/ts17-eager-interp.onnx').path
 const HIDDEN = fixture('ts14-eager-interp-hs-att.onnx').path
 
@@ -44,6 +45,17 @@ describe('a right model', () => {
       'zero for absent images',
       'unpadded',
     ])
+  })
+
+  it.each([
+    ['deit-p16-g4/ts17-eager-interp-int8-qdq.onnx', 'int8'],
+    ['deit-p16-g4/ts17-eager-interp-int8-dynamic.onnx', 'dynamic int8'],
+  ])('%s is run as it is written, and answers as its original does alone', async (name, precision) => {
+    const report = await verified(join(FIXTURES, name))
+    expect(report).toMatchObject({ passed: true, precision })
+    const alone = about(report, 'alone').map(({ worst }) => worst ?? Number.NaN)
+    expect(alone).toHaveLength(5)
+    expect(alone.filter((worst) => worst < 1e-4).length).toBeGreaterThan(3)
   })
 
   it('gets its sizes fed, and noise instead of zeros in its padding', async () => {

@@ -35,6 +35,7 @@ export const BUILT: Readonly<Record<string, Recipe>> = {
   Conv: { rename: { B: 'bias' } },
   Cos: {},
   CumSum: { options: ['axis'], scalars: ['axis'] },
+  DequantizeLinear: { rename: { x_scale: 'scale', x_zero_point: 'zeroPoint' }, types: { output_dtype: 'DType' } },
   Div: BINARY,
   Equal: BINARY,
   Erf: {},
@@ -68,6 +69,10 @@ export const BUILT: Readonly<Record<string, Recipe>> = {
   Or: {},
   Pad: { options: ['pads'], scalars: ['constant_value'], types: { mode: `'constant' | 'reflect' | 'edge' | 'wrap'` } },
   Pow: { scalars: ['X', 'Y'] },
+  QuantizeLinear: {
+    rename: { y_scale: 'scale', y_zero_point: 'zeroPoint' },
+    types: { output_dtype: 'DType', precision: 'DType' },
+  },
   Range: { scalars: ['start', 'limit', 'delta'] },
   Reciprocal: {},
   ReduceL2: {},

@@ -29,26 +29,18 @@ function spatial(context: Context, kernel: readonly number[], size: readonly Dim
   })
 }
 
-const conv: ShapeRule = (context) => {
+/** [batch, out channels, ...spatial] of an image convolved by weights that stand in slot `weights`. */
+export function convDims(context: Context, weights: number): readonly Dim[] | null {
   const x = context.dims(0)
-  const w = context.dims(1)
-  if (x === null || w === null) return context.set(0, null, context.dtype(0))
+  const w = context.dims(weights)
+  if (x === null || w === null) return null
   const channels = w[1]
   if (channels !== undefined && x[1] !== undefined && !isInt(channels)) context.unify(x[1], channels, 'Conv channels')
-  context.set(
-    0,
-    [
-      x[0] ?? int(1),
-      w[0] ?? int(1),
-      ...spatial(
-        context,
-        w.slice(2).map((dim) => dim.n),
-        x.slice(2),
-      ),
-    ],
-    context.dtype(0),
-  )
+  const kernel = w.slice(2).map((dim) => dim.n)
+  return [x[0] ?? int(1), w[0] ?? int(1), ...spatial(context, kernel, x.slice(2))]
 }
+
+const conv: ShapeRule = (context) => context.set(0, convDims(context, 1), context.dtype(0))
 
 const pool: ShapeRule = (context) => {
   const x = context.dims(0)
@@ -61,7 +53,7 @@ const globalPool: ShapeRule = (context) => {
   context.set(0, context.dims(0)?.map((dim, i) => (i < 2 ? dim : int(1))) ?? null, context.dtype(0))
 }
 
-function matmulDims(
+export function matmulDims(
   context: Context,
   a: readonly Dim[],
   b: readonly Dim[],
@@ -109,12 +101,6 @@ const gemm: ShapeRule = (context) => {
   const left = node.int('transA', 0) === 1 ? swapLast(a) : a
   const right = node.int('transB', 0) === 1 ? swapLast(b) : b
   context.set(0, matmulDims(context, left, right), context.dtype(0))
-}
-
-const matmulInteger: ShapeRule = (context) => {
-  const a = context.dims(0)
-  const b = context.dims(1)
-  context.set(0, a === null || b === null ? null : matmulDims(context, a, b), 'int32')
 }
 
 const einsum: ShapeRule = (context) => {
@@ -291,10 +277,20 @@ const attention: ShapeRule = (context) => {
   }
 }
 
-/** com.microsoft MultiHeadAttention: q [batch, q, heads * d], v [batch, k, heads * dv]. */
+/** com.microsoft MultiHeadAttention: q [batch, q, heads * d], v [batch, k, heads * dv], or packed, or v [batch, heads, k, dv]. */
 const multiHeadAttention: ShapeRule = (context) => {
   const q = context.dims(0)
   const v = context.dims(2)
+  const heads = int(context.node.int('num_heads', 1))
+  const [batch = int(1), queries = int(1)] = q ?? []
+  if (q?.length === 5) {
+    maskAxes(context, 5, queries, queries)
+    return context.set(0, [batch, queries, product(heads, q[4] ?? int(1))], context.dtype(0))
+  }
+  if (q?.length === 3 && context.dims(1)?.length === 5) return context.set(0, q, context.dtype(0))
+  if (q?.length === 3 && v?.length === 4) {
+    return context.set(0, [batch, queries, product(heads, v[3] ?? int(1))], context.dtype(0))
+  }
   if (q?.length !== 3 || v?.length !== 3) return context.set(0, null, context.dtype(0))
   maskAxes(context, 5, q[1], v[1])
   context.set(0, [q[0] ?? int(1), q[1] ?? int(1), v[2] ?? int(1)], context.dtype(0))
@@ -313,14 +309,6 @@ const packedAttention: ShapeRule = (context) => {
 
 const same: ShapeRule = (context) => context.set(0, context.dims(0), context.dtype(0))
 
-const dequantize: ShapeRule = (context) => context.set(0, context.dims(0), context.dtype(1) ?? 'float')
-const quantize: ShapeRule = (context) => context.set(0, context.dims(0), context.dtype(2) ?? 'uint8')
-const dynamicQuantize: ShapeRule = (context) => {
-  context.set(0, context.dims(0), 'uint8')
-  context.set(1, [], 'float')
-  context.set(2, [], 'uint8')
-}
-
 const REDUCTIONS = ['Mean', 'Sum', 'Max', 'Min', 'Prod', 'L1', 'L2', 'LogSum', 'LogSumExp', 'SumSquare'].map(
   (name) => `Reduce${name}`,
 )
@@ -328,14 +316,12 @@ const REDUCTIONS = ['Mean', 'Sum', 'Max', 'Min', 'Prod', 'L1', 'L2', 'LogSum', '
 export const computeRules: Readonly<Record<string, ShapeRule>> = {
   ...Object.fromEntries([...REDUCTIONS, 'ArgMax', 'ArgMin'].map((op) => [op, reduce])),
   Conv: conv,
-  ConvInteger: conv,
   MaxPool: pool,
   AveragePool: pool,
   LpPool: pool,
   GlobalAveragePool: globalPool,
   GlobalMaxPool: globalPool,
   MatMul: matmul,
-  MatMulInteger: matmulInteger,
   Gemm: gemm,
   Einsum: einsum,
   LayerNormalization: normalise,
@@ -349,9 +335,6 @@ export const computeRules: Readonly<Record<string, ShapeRule>> = {
   Range: range,
   ConstantOfShape: constantOfShape,
   Attention: attention,
-  DequantizeLinear: dequantize,
-  QuantizeLinear: quantize,
-  DynamicQuantizeLinear: dynamicQuantize,
   'com.microsoft:FusedMatMul': fusedMatMul,
   'com.microsoft:FusedGemm': gemm,
   'com.microsoft:FusedConv': conv,

@@ -52,6 +52,13 @@ export interface CumSumOptions extends Naming {
   readonly reverse?: number | undefined
 }
 
+export interface DequantizeLinearOptions extends Naming {
+  readonly zeroPoint?: Value | undefined
+  readonly axis?: number | undefined
+  readonly block_size?: number | undefined
+  readonly output_dtype?: DType | undefined
+}
+
 export interface FlattenOptions extends Naming {
   readonly axis?: number | undefined
 }
@@ -111,6 +118,15 @@ export interface PadOptions extends Naming {
   readonly constant_value?: Operand | undefined
   readonly axes?: List | undefined
   readonly mode?: 'constant' | 'reflect' | 'edge' | 'wrap' | undefined
+}
+
+export interface QuantizeLinearOptions extends Naming {
+  readonly zeroPoint?: Value | undefined
+  readonly axis?: number | undefined
+  readonly saturate?: number | undefined
+  readonly block_size?: number | undefined
+  readonly output_dtype?: DType | undefined
+  readonly precision?: DType | undefined
 }
 
 export interface RangeOptions extends Naming {
@@ -323,6 +339,18 @@ export class OperatorBuilder extends Emitter {
     }, options)
   }
 
+  /** DequantizeLinear, from opset 10. From 13: axis. From 21: block_size. From 23: output_dtype. */
+  dequantizeLinear(x: Value, scale: Value, options: DequantizeLinearOptions = {}): Value {
+    return this.one('DequantizeLinear', {
+      x,
+      x_scale: scale,
+      x_zero_point: options.zeroPoint,
+      axis: options.axis,
+      block_size: options.block_size,
+      output_dtype: options.output_dtype,
+    }, options)
+  }
+
   /** Div. */
   div(a: Operand, b: Operand, options: Naming = {}): Value {
     return this.one('Div', { A: a, B: b }, options)
@@ -520,6 +548,20 @@ export class OperatorBuilder extends Emitter {
   /** Pow. */
   pow(x: Operand, y: Operand, options: Naming = {}): Value {
     return this.one('Pow', { X: x, Y: y }, options)
+  }
+
+  /** QuantizeLinear, from opset 10. From 13: axis. From 19: saturate. From 21: block_size, output_dtype. From 23: precision. */
+  quantizeLinear(x: Value, scale: Value, options: QuantizeLinearOptions = {}): Value {
+    return this.one('QuantizeLinear', {
+      x,
+      y_scale: scale,
+      y_zero_point: options.zeroPoint,
+      axis: options.axis,
+      saturate: options.saturate,
+      block_size: options.block_size,
+      output_dtype: options.output_dtype,
+      precision: options.precision,
+    }, options)
   }
 
   /** Range, from opset 11. From 27: stash_type. */

@@ -1,11 +1,24 @@
 import type { Value } from '../../ir/value.ts'
 import type { Builder } from '../../ops/builder.ts'
 import { attend, mergeHeads, repeatHeads, splitHeads } from './core.ts'
-import { fixedLength, floatType, type LoweringRule, maskBias, readsOtherOutputs } from './lowering.ts'
+import {
+  fixedLength,
+  floatType,
+  type LoweringRule,
+  readsOtherOutputs,
+  spansKeys,
+  unknownAttribute,
+  usefulMask,
+} from './lowering.ts'
+
+const KNOWN = [
+  ...['is_causal', 'kv_num_heads', 'q_num_heads', 'qk_matmul_output_mode', 'scale', 'softcap', 'softmax_precision'],
+  ...['left_window_size', 'right_window_size'],
+]
 
 /**
  * ai.onnx Attention of opset 23 and 24: query, key and value as [batch, heads, tokens, dim], or as [batch, tokens, heads * dim] with the
- * head counts as attributes; `scale` defaults to 1/sqrt(dim); grouped heads share keys and values.
+ * head counts as attributes; `scale` defaults to 1/sqrt(dim); grouped heads share keys and values; `softcap` bends scores that have no mask.
  */
 export const onnxAttention: LoweringRule = (node, context) => {
   if (!node.is('Attention')) return null
@@ -18,7 +31,15 @@ export const onnxAttention: LoweringRule = (node, context) => {
     return fail('its operands are not known floats')
   if (rank !== 3 && rank !== 4) return fail('the rank of its query is not known')
   if (node.int('is_causal', 0) !== 0) return fail('it is causal: a vision encoder sees all patches')
-  if (node.float('softcap', 0) !== 0) return fail('it caps its scores (softcap)')
+  const softcap = node.float('softcap', 0)
+  if (softcap !== 0 && node.input(3) !== null) {
+    return fail('it caps its scores (softcap) and has a mask, and versions of the operator differ in which comes first')
+  }
+  if (['left_window_size', 'right_window_size'].some((name) => node.int(name, -1) >= 0)) {
+    return fail('it sees a window of tokens in a row, which is another at another size')
+  }
+  const unknown = unknownAttribute(node, KNOWN)
+  if (unknown !== null) return fail(`it has an attribute ${unknown} that is not known`)
   if (node.input(4) !== null || node.input(5) !== null) return fail('it takes past keys and values')
   if (node.input(6) !== null) return fail('it takes key lengths (nonpad_kv_seqlen) of its own')
   if (readsOtherOutputs(node, graph.outputs)) return fail('its present keys or its scores are read')
@@ -31,7 +52,8 @@ export const onnxAttention: LoweringRule = (node, context) => {
   }
   const dim = split ? queryWidth : queryWidth / heads
   const valueDim = split ? valueWidth : valueWidth / groups
-  const bias = maskBias(node.input(3), dtype, context)
+  if (!spansKeys(node.input(3), facts.dims(key)?.at(-2), facts)) return fail('its mask does not span its keys')
+  const mask = usefulMask(node.input(3), context)
   const build = (builder: Builder): Value => {
     const inHeads = (x: Value, count: number, width: number) => (split ? x : splitHeads(builder, x, count, width))
     const output = attend(builder, {
@@ -39,7 +61,8 @@ export const onnxAttention: LoweringRule = (node, context) => {
       key: repeatHeads(builder, inHeads(key, groups, dim), groups, heads / groups, dim),
       value: repeatHeads(builder, inHeads(value, groups, valueDim), groups, heads / groups, valueDim),
       scale: node.float('scale') ?? 1 / Math.sqrt(dim),
-      bias: bias === null ? null : bias(builder),
+      softcap,
+      mask,
       dtype,
     })
     return split ? output : mergeHeads(builder, output, heads * valueDim)

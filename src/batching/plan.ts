@@ -1,17 +1,9 @@
-/** Height and width: of an image in pixels, or of a cell. */
-interface Extent {
-  readonly height: number
-  readonly width: number
-}
-
-/** A size that images are padded to, and how many at once: what the `bucket` pass writes. */
-export interface BucketHint extends Extent {
-  readonly batch: number
-}
+import type { Size } from './cost.ts'
+import type { Bucket } from './hints.ts'
 
 export interface PlanOptions {
   /** What sizes are counted in, in pixels: images are cut to whole cells. 1 x 1 where no pixel may be lost. */
-  readonly cell: Extent
+  readonly cell: Size
   /** Tokens that a cell costs: 1 for a patch. */
   readonly tokensPerCell: number
   /** Tokens that every image has beside its cells. */
@@ -29,10 +21,10 @@ export interface PlanOptions {
   /** How many batches run at once: no batch is made so large that a lane would stand idle. */
   readonly lanes: number
   /** Sizes to pad to, where the model names them; images that fit none are planned freely. */
-  readonly buckets: readonly BucketHint[]
+  readonly buckets: readonly Bucket[]
 }
 
-export interface PlannedBatch extends Extent {
+export interface PlannedBatch extends Size {
   /** Positions in the list of sizes. */
   readonly members: readonly number[]
   /** Tokens computed, padding included. */
@@ -56,7 +48,7 @@ const LEAST_CALLS = 6
  *
  * Time grows with the number of images times the largest batch.
  */
-export function planBatches(sizes: readonly Extent[], options: PlanOptions): PlannedBatch[] {
+export function planBatches(sizes: readonly Size[], options: PlanOptions): PlannedBatch[] {
   const { cell } = options
   const items = sizes.map(({ height, width }, index): Item => {
     return { index, rows: Math.floor(height / cell.height), cols: Math.floor(width / cell.width) }
@@ -89,8 +81,8 @@ function tokensOf(rows: number, cols: number, { extraTokens, tokensPerCell }: Pl
 }
 
 /** The estimated cost of one call, in tokens. */
-export function callCost(images: number, tokens: number, options: Pick<PlanOptions, 'quadratic' | 'callTokens'>): number {
-  return options.callTokens + images * tokens * (1 + options.quadratic * tokens)
+function costOf(images: number, tokens: number, { callTokens, quadratic }: PlanOptions): number {
+  return callTokens + images * tokens * (1 + quadratic * tokens)
 }
 
 /** The cheapest division of a sorted list into runs that keep to the limits. */
@@ -113,7 +105,7 @@ function divide(items: readonly Item[], options: PlanOptions): { cost: number; b
       if (images > 1 && images * tokens > options.batchTokens) break
       const padding = images * tokens - valid
       if (images > 1 && padding > options.maxPadding * images * tokens + ROUNDING * valid) continue
-      const cost = (cheapest[start] ?? 0) + callCost(images, tokens, options)
+      const cost = (cheapest[start] ?? 0) + costOf(images, tokens, options)
       if (cost < (cheapest[end] ?? 0)) {
         cheapest[end] = cost
         starts[end] = start

@@ -51,10 +51,14 @@ export interface Strategy {
   readonly why: string
   /** Channels that images must have; null where the model takes any. */
   readonly channels: number | null
+  /** Length of a row; null where the model's file does not say. */
+  readonly features: number | null
   /** Outputs that `rows` reads; nothing else is fetched. */
   readonly outputs: readonly string[]
   /** Why an image of this size cannot be encoded (it is smaller than a patch, the model is for one size); null where it can. */
   refuses(size: Size): string | null
+  /** The same for what its pixels hold, where that matters. Its size has been found fit before. */
+  objects?(image: Image): string | null
   /** Divides images into batches, each image into exactly one. Deterministic; the order of batches does not matter. */
   plan(sizes: readonly Size[]): Batch[]
   /**

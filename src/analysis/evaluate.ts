@@ -4,15 +4,12 @@ import type { Node } from '../ir/node.ts'
 import { elementCount, type Tensor } from '../ir/tensor.ts'
 import { readFloats, readInts } from '../ir/tensor-data.ts'
 import type { Value } from '../ir/value.ts'
-import type { Facts } from './facts.ts'
-import { listOf } from './facts.ts'
+import { einsum, matmul } from './contract.ts'
+import { decidedBranch, type Facts, listOf } from './facts.ts'
 import { normalAxis } from './shapes/context.ts'
+import { type Dense, permuted, rowMajor, StridedView, viewOf } from './strided.ts'
 
-/** A dense array in row-major order. Doubles hold every float and every index exactly. */
-export interface Dense {
-  readonly dims: readonly number[]
-  readonly data: Float64Array
-}
+export type { Dense } from './strided.ts'
 
 /** Elements at most: a position table of 4096 tokens by 4096 channels. */
 const LIMIT = 1 << 24
@@ -49,10 +46,39 @@ function compute(value: Value, facts: Facts, visit: (value: Value) => Dense): De
   if (node === null) throw cannot(null, value, 'it is an input of the model')
   if (dims === undefined) throw cannot(node, value, 'its shape is not known')
   if (elementCount(dims) > LIMIT) throw cannot(node, value, 'it is too large')
-  return evaluateNode(node, dims, facts, visit)
+  return evaluateNode(node, value, dims, facts, visit)
 }
 
-function evaluateNode(node: Node, dims: readonly number[], facts: Facts, visit: (value: Value) => Dense): Dense {
+/** Elementwise operators that computed positions are made with, in double precision. */
+const UNARY_MATH: Readonly<Record<string, (x: number) => number>> = {
+  Cos: Math.cos,
+  Sin: Math.sin,
+  Exp: Math.exp,
+  Log: Math.log,
+  Sqrt: Math.sqrt,
+  Neg: (x) => -x,
+  Abs: Math.abs,
+  Floor: Math.floor,
+  Reciprocal: (x) => 1 / x,
+}
+
+const BINARY_MATH: Readonly<Record<string, (a: number, b: number) => number>> = {
+  Add: (a, b) => a + b,
+  Sub: (a, b) => a - b,
+  Mul: (a, b) => a * b,
+  Div: (a, b) => a / b,
+  Pow: (a, b) => a ** b,
+  Min: Math.min,
+  Max: Math.max,
+}
+
+function evaluateNode(
+  node: Node,
+  value: Value,
+  dims: readonly number[],
+  facts: Facts,
+  visit: (value: Value) => Dense,
+): Dense {
   const operand = (slot: number): Dense => {
     const input = node.input(slot)
     if (input === null) throw cannot(node, null, `input ${slot} is missing`)
@@ -60,6 +86,10 @@ function evaluateNode(node: Node, dims: readonly number[], facts: Facts, visit: 
   }
   const slot = 0
   if (node.domain !== '') throw cannot(node, null, `${node.domain}.${node.opType} is not evaluated`)
+  const unary = UNARY_MATH[node.opType]
+  if (unary !== undefined) return { dims, data: operand(slot).data.map(unary) }
+  const binary = BINARY_MATH[node.opType]
+  if (binary !== undefined) return truncated(zip(operand(0), operand(1), dims, binary), node, facts)
   switch (node.opType) {
     case 'Cast':
       return truncated({ dims, data: operand(slot).data }, node, facts)
@@ -86,18 +116,35 @@ function evaluateNode(node: Node, dims: readonly number[], facts: Facts, visit: 
       return gather(operand(0), operand(1), node.int('axis', 0), dims)
     case 'Slice':
       return sliceOf(node, operand(0), facts, dims)
-    case 'Add':
-      return zip(operand(0), operand(1), dims, (a, b) => a + b)
-    case 'Sub':
-      return zip(operand(0), operand(1), dims, (a, b) => a - b)
-    case 'Mul':
-      return zip(operand(0), operand(1), dims, (a, b) => a * b)
-    case 'Div':
-      return truncated(
-        zip(operand(0), operand(1), dims, (a, b) => a / b),
-        node,
-        facts,
-      )
+    case 'Split':
+      return splitOf(node, operand(slot), value, facts)
+    case 'Range': {
+      const [start = 0, step = 1] = [operand(0).data[0], operand(2).data[0]]
+      return { dims, data: Float64Array.from({ length: elementCount(dims) }, (_, i) => start + i * step) }
+    }
+    case 'Where': {
+      const [condition, yes, no] = [operand(0), operand(1), operand(2)].map((x) => broadcastTo(x, dims).data)
+      return { dims, data: Float64Array.from(condition ?? [], (c, i) => (c !== 0 ? yes : no)?.[i] ?? Number.NaN) }
+    }
+    case 'Einsum':
+    case 'MatMul': {
+      const operands = node.inputs.map((_, i) => operand(i))
+      const [left, right] = operands
+      const equation = node.string('equation', '')
+      const made =
+        left === undefined || right === undefined
+          ? null
+          : node.is('MatMul')
+            ? matmul(left, right)
+            : einsum(equation, operands)
+      if (made === null) throw cannot(node, null, `this ${node.opType} is not evaluated`)
+      return { dims, data: made.data }
+    }
+    case 'If': {
+      const taken = decidedBranch(node, facts)?.outputs[node.outputs.indexOf(value)]
+      if (taken === undefined) throw cannot(node, value, 'the branch that it takes is not known')
+      return visit(taken)
+    }
     case 'Resize': {
       const source = operand(slot)
       if (source.dims.join() === dims.join()) return source
@@ -120,60 +167,24 @@ function cannot(node: Node | null, value: Value | null, why: string): VitpassErr
 function fromTensor(tensor: Tensor): Dense {
   if (isInteger(tensor.dtype)) return { dims: tensor.dims, data: Float64Array.from(readInts(tensor)) }
   if (!isFloat(tensor.dtype)) throw cannot(null, null, `${tensor.name} holds ${tensor.dtype}`)
-  return { dims: tensor.dims, data: Float64Array.from(readFloats(tensor)) }
-}
-
-function stridesOf(dims: readonly number[]): number[] {
-  const strides = dims.map(() => 1)
-  for (let axis = dims.length - 2; axis >= 0; axis -= 1)
-    strides[axis] = (strides[axis + 1] ?? 1) * (dims[axis + 1] ?? 1)
-  return strides
-}
-
-/** An array of the given shape whose element at `index` is read from `source` at offset plus the strides' sum. */
-function strided(source: Float64Array, dims: readonly number[], strides: readonly number[], offset = 0): Dense {
-  const data = new Float64Array(elementCount(dims))
-  const last = dims.length - 1
-  const run = dims[last] ?? 1
-  const step = strides[last] ?? 0
-  const index = dims.map(() => 0)
-  let at = offset
-  for (let i = 0; i < data.length; ) {
-    for (let k = 0; k < run; k += 1, i += 1) data[i] = source[at + k * step] ?? Number.NaN
-    for (let axis = last - 1; axis >= 0; axis -= 1) {
-      const next = (index[axis] ?? 0) + 1
-      at += strides[axis] ?? 0
-      if (next < (dims[axis] ?? 1)) {
-        index[axis] = next
-        break
-      }
-      at -= next * (strides[axis] ?? 0)
-      index[axis] = 0
-    }
-  }
-  return { dims, data }
+  return { dims: tensor.dims, data: new Float64Array(readFloats(tensor)) }
 }
 
 function transpose(x: Dense, given: readonly number[] | undefined): Dense {
-  const perm = given ?? x.dims.map((_, i) => x.dims.length - 1 - i)
-  const strides = stridesOf(x.dims)
-  return strided(
-    x.data,
-    perm.map((axis) => x.dims[axis] ?? 1),
-    perm.map((axis) => strides[axis] ?? 1),
-  )
+  return permuted(x, given ?? x.dims.map((_, i) => x.dims.length - 1 - i))
 }
 
 function broadcastTo(x: Dense, dims: readonly number[]): Dense {
-  const own = stridesOf(x.dims)
+  if (x.dims.join() === dims.join()) return x
+  const { base, strides, offset } = viewOf(x)
   const shift = dims.length - x.dims.length
-  const strides = dims.map((_, axis) => ((x.dims[axis - shift] ?? 1) === 1 ? 0 : (own[axis - shift] ?? 0)))
-  return strided(x.data, dims, strides)
+  const steps = dims.map((_, axis) => ((x.dims[axis - shift] ?? 1) === 1 ? 0 : (strides[axis - shift] ?? 0)))
+  return new StridedView(base, dims, steps, offset)
 }
 
 /** Repeats an array along every axis, as often as its lengths go into the given ones. */
 function tile(x: Dense, dims: readonly number[]): Dense {
-  const own = stridesOf(x.dims)
+  const own = rowMajor(x.dims)
   const data = new Float64Array(elementCount(dims))
   for (let i = 0; i < data.length; i += 1) {
     let rest = i
@@ -232,6 +243,20 @@ function gather(x: Dense, indices: Dense, axisGiven: number, dims: readonly numb
   return { dims, data }
 }
 
+/** One part of a Split, where it begins along the axis. */
+function splitOf(node: Node, x: Dense, value: Value, facts: Facts): Dense {
+  const axis = normalAxis(node.int('axis', 0), x.dims.length)
+  const { base, strides, offset } = viewOf(x)
+  let start = 0
+  for (const output of node.outputs) {
+    const dims = facts.dims(output)?.map((dim) => dim.n)
+    if (dims === undefined) throw cannot(node, value, 'the lengths of its parts are not known')
+    if (output === value) return new StridedView(base, dims, strides, offset + start * (strides[axis] ?? 0))
+    start += dims[axis] ?? 0
+  }
+  throw cannot(node, value, 'it is no part of the Split')
+}
+
 function sliceOf(node: Node, x: Dense, facts: Facts, dims: readonly number[]): Dense {
   const numbers = (slot: number, attribute: string) => {
     const contents = facts.contents(node.input(slot))
@@ -240,8 +265,8 @@ function sliceOf(node: Node, x: Dense, facts: Facts, dims: readonly number[]): D
   const starts = numbers(1, 'starts') ?? []
   const axes = numbers(3, 'axes') ?? starts.map((_, i) => i)
   const steps = numbers(4, 'steps') ?? starts.map(() => 1)
-  const own = stridesOf(x.dims)
-  let offset = 0
+  const { base, strides: own, ...view } = viewOf(x)
+  let { offset } = view
   const strides = [...own]
   for (const [i, given] of axes.entries()) {
     const axis = normalAxis(given, x.dims.length)
@@ -252,5 +277,5 @@ function sliceOf(node: Node, x: Dense, facts: Facts, dims: readonly number[]): D
     offset += start * (own[axis] ?? 1)
     strides[axis] = (own[axis] ?? 1) * step
   }
-  return strided(x.data, dims, strides, offset)
+  return new StridedView(base, dims, strides, offset)
 }

@@ -1,8 +1,7 @@
-#!/usr/bin/env node
 import { inspect } from 'node:util'
-import { setFlagsFromString } from 'node:v8'
 import yargs, { type CommandModule } from 'yargs'
 import { hideBin } from 'yargs/helpers'
+import { bucketCommand } from './bucket.ts'
 import { diffCommand } from './diff.ts'
 import { EXIT, exitCodeFor } from './exit-code.ts'
 import { CommandFailure, failureDocument, toVitpassError } from './failure.ts'
@@ -14,11 +13,15 @@ import { usageError } from './usage.ts'
 import { verifyCommand } from './verify.ts'
 import { packageVersion } from './version.ts'
 
-// A command lives for a fraction of a second: optimised code pays only for loops much hotter than V8 takes for hot.
-setFlagsFromString('--interrupt-budget=500000')
-
 // biome-ignore lint/suspicious/noExplicitAny: each command has arguments of its own, which only yargs brings together.
-const COMMANDS: CommandModule<object, any>[] = [runCommand, verifyCommand, diffCommand, inspectCommand, passesCommand]
+const COMMANDS: CommandModule<object, any>[] = [
+  runCommand,
+  bucketCommand,
+  verifyCommand,
+  diffCommand,
+  inspectCommand,
+  passesCommand,
+]
 
 const EPILOGUE = `Start with:
   vitpass inspect vit.onnx                   what the model is made of, and which passes fit it
@@ -73,8 +76,4 @@ function answerForStdout(): void {
 
 const argv = hideBin(process.argv)
 answerForStdout()
-try {
-  await runCommandLine(argv)
-} catch (thrown) {
-  fail(thrown, argv.includes('--json'))
-}
+runCommandLine(argv).catch((thrown: unknown) => fail(thrown, argv.includes('--json')))

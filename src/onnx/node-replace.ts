@@ -1,5 +1,6 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, write } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { VitpassError } from '../errors.ts'
 import { onInterrupt } from './node-interrupt.ts'
 import { FileSource } from './node-source.ts'
@@ -21,8 +22,6 @@ interface ReplaceOptions {
 
 /** Bytes that are gathered before a write; four times as much is slower. */
 const CHUNK = 1024 * 1024
-/** Between two breaths in which signals and timers get their turn. */
-const BREATH = 16 * CHUNK
 
 /**
  * Writes every file to a temporary one beside its place, then renames them all. On any failure, and on SIGINT and SIGTERM, the temporary files go
@@ -73,38 +72,48 @@ class Progress {
   }
 }
 
+/** One chunk is gathered while the one before is being written. */
 async function writeFile(
   descriptor: number,
   pieces: readonly Piece[],
   durable: boolean,
   progress: Progress,
 ): Promise<void> {
-  const buffer = new Uint8Array(CHUNK)
+  const buffers = [new Uint8Array(CHUNK), new Uint8Array(CHUNK)] as const
+  let writing: Promise<void> | undefined
+  let turn: 0 | 1 = 0
   let filled = 0
-  let written = 0
-  const flush = (): void => {
-    for (let at = 0; at < filled; ) at += writeSync(descriptor, buffer, at, filled - at)
-    written += filled
-    progress.add(filled)
+  const flush = async (): Promise<void> => {
+    const chunk = buffers[turn].subarray(0, filled)
+    turn = turn === 0 ? 1 : 0
     filled = 0
+    await writing
+    progress.add(chunk.length)
+    writing = writeAll(descriptor, chunk)
   }
   try {
     for (const piece of pieces) {
       for (let at = 0; at < piece.length; ) {
-        const part = buffer.subarray(filled, filled + Math.min(piece.length - at, CHUNK - filled))
+        const part = buffers[turn].subarray(filled, filled + Math.min(piece.length - at, CHUNK - filled))
         copyPart(piece, at, part)
         at += part.length
         filled += part.length
-        if (filled < CHUNK) continue
-        flush()
-        if (written % BREATH === 0) await new Promise((resolve) => setImmediate(resolve))
+        if (filled === CHUNK) await flush()
       }
     }
-    flush()
+    await flush()
+    await writing
     if (durable) fsyncSync(descriptor)
   } finally {
+    await writing?.catch(() => undefined)
     closeSync(descriptor)
   }
+}
+
+const writeSome = promisify(write)
+
+async function writeAll(descriptor: number, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; ) at += (await writeSome(descriptor, bytes, at, bytes.length - at)).bytesWritten
 }
 
 function copyPart(piece: Piece, at: number, into: Uint8Array): void {

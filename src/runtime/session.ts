@@ -139,7 +139,9 @@ function loadRuntime(): Promise<Ort> {
   loading ??= import('onnxruntime-node').catch((cause: unknown) => {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
     const why = cause instanceof Error ? oneLine(cause.message) : String(cause)
-    const what = code === 'ERR_MODULE_NOT_FOUND' ? 'is not installed' : `cannot be loaded (${why})`
+    // The first is what `import` says, the second what `require` says in the bundled command line.
+    const missing = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'
+    const what = missing ? 'is not installed' : `cannot be loaded (${why})`
     throw new VitpassError('RUNTIME_MISSING', `running a model needs onnxruntime-node, which ${what}`, {
       remedy: '`npm install --ignore-scripts onnxruntime-node` installs it (its script would fetch CUDA libraries)',
       cause,

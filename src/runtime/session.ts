@@ -136,7 +136,7 @@ let loading: Promise<Ort> | undefined
 
 /** Loads onnxruntime-node the first time that a model is to be run. */
 function loadRuntime(): Promise<Ort> {
-  loading ??= import('onnxruntime-node').catch((cause: unknown) => {
+  loading ??= import('onnxruntime-node').then(quiet, (cause: unknown) => {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
     const why = cause instanceof Error ? oneLine(cause.message) : String(cause)
     // The first is what `import` says, the second what `require` says in the bundled command line.
@@ -148,6 +148,12 @@ function loadRuntime(): Promise<Ort> {
     })
   })
   return loading
+}
+
+/** What goes wrong comes as an error; ONNX Runtime would print it besides. */
+function quiet(ort: typeof import('onnxruntime-node')): Ort {
+  ort.env.logLevel = 'fatal'
+  return ort
 }
 
 function runtimeError(what: string, cause: unknown): VitpassError {

@@ -33,6 +33,9 @@ export interface Rows {
   readonly errors: ImageError[]
 }
 
+/** Rows copied between two looks at the clock. */
+const ROWS_AT_ONCE = 256
+
 /** Turns images of any mix of sizes into embeddings: each image's is what the model gives for it alone. */
 export class ImageEncoder {
   private readonly engine: Engine
@@ -172,7 +175,11 @@ export class ImageEncoder {
   ): Promise<Encoded> {
     const features = rows.find((row) => row !== null)?.length ?? (await this.featureCount())
     const data = new Float32Array(leading.reduce((n, length) => n * length, features))
-    for (const [i, row] of rows.entries()) if (row !== null) data.set(row, target(i) * features)
+    const { pace } = this.engine
+    for (const [i, row] of rows.entries()) {
+      if (row !== null) data.set(row, target(i) * features)
+      if (i % ROWS_AT_ONCE === 0 && pace.due) await pace.turn()
+    }
     return { data, dims: [...leading, features], errors }
   }
 

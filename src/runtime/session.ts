@@ -1,6 +1,7 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node'
 import { VitpassError } from '../errors.ts'
 import { fromFloat16Bits, toFloat16Bits } from '../ir/float-bits.ts'
+import type { Feeds, HostTensor, Outputs } from './strategy.ts'
 
 /** A dense array of numbers, row-major. */
 export interface Dense {
@@ -18,6 +19,10 @@ export interface SessionOptions {
   readonly threads?: number
   /** Run every node as the graph has it. By default ONNX Runtime fuses: int8 kernels then round otherwise than their parts. */
   readonly literal?: boolean
+  /** Plans memory ahead for each shape that comes up: worth it where few shapes do. Default true. */
+  readonly memoryPatterns?: boolean
+  /** Uses weights as they lie in the file, so that sessions of a model with external data share its memory; 5 to 25 % slower. */
+  readonly shareWeights?: boolean
 }
 
 type Ort = Pick<typeof import('onnxruntime-node'), 'InferenceSession' | 'Tensor'>
@@ -43,6 +48,8 @@ export class Session {
       ...(options.threads === undefined ? {} : { intraOpNumThreads: options.threads }),
       interOpNumThreads: 1,
       ...(options.literal === true ? { graphOptimizationLevel: 'disabled' as const } : {}),
+      enableMemPattern: options.memoryPatterns ?? true,
+      ...(options.shareWeights === true ? { extra: { session: { disable_prepacking: '1' } } } : {}),
       // Fatal messages only: what goes wrong comes as an error.
       logSeverityLevel: 4,
     }
@@ -86,8 +93,32 @@ export class Session {
     return new Map(Object.entries(results).map(([name, tensor]) => [name, toDense(name, tensor)]))
   }
 
+  /**
+   * Runs once on tensors as they are and gives the named outputs as floats. It blocks the calling thread.
+   * @throws VitpassError RUNTIME_FAILED, MODEL_UNSUPPORTED
+   */
+  async runHost(feeds: Feeds, outputs: readonly string[]): Promise<Outputs> {
+    const tensors = Object.entries(feeds).map(([name, tensor]) => [name, this.fromHost(tensor)] as const)
+    let results: InferenceSession.OnnxValueMapType
+    try {
+      results = await this.session.run(Object.fromEntries(tensors), [...outputs])
+    } catch (cause) {
+      throw runtimeError('ONNX Runtime fails', cause)
+    }
+    return Object.fromEntries(Object.entries(results).map(([name, tensor]) => [name, toDense(name, tensor)]))
+  }
+
   async close(): Promise<void> {
     await this.session.release()
+  }
+
+  private fromHost({ type, data, dims }: HostTensor): Tensor {
+    // The overloads of the constructor name one type each.
+    return new (this.ort.Tensor as new (type: string, data: unknown, dims: readonly number[]) => Tensor)(
+      type,
+      data,
+      dims,
+    )
   }
 
   private toTensor(name: string, { data, dims }: Feed): Tensor {
@@ -108,7 +139,7 @@ let loading: Promise<Ort> | undefined
 
 /** Loads onnxruntime-node the first time that a model is to be run. */
 function loadRuntime(): Promise<Ort> {
-  loading ??= import('onnxruntime-node').catch((cause: unknown) => {
+  loading ??= import('onnxruntime-node').then(quiet, (cause: unknown) => {
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
     const why = cause instanceof Error ? oneLine(cause.message) : String(cause)
     // The first is what `import` says, the second what `require` says in the bundled command line.
@@ -120,6 +151,12 @@ function loadRuntime(): Promise<Ort> {
     })
   })
   return loading
+}
+
+/** What goes wrong comes as an error; ONNX Runtime would print it besides. */
+function quiet(ort: typeof import('onnxruntime-node')): Ort {
+  ort.env.logLevel = 'fatal'
+  return ort
 }
 
 function runtimeError(what: string, cause: unknown): VitpassError {

@@ -1,0 +1,149 @@
+import { VitpassError } from '../errors.ts'
+import type { Image } from './image.ts'
+import type { NativeContract } from './native-contract.ts'
+import { callOf, isPictures, nativeFeeds } from './native-feeds.ts'
+import { type Grid, gridOf } from './native-grid.ts'
+import type { NativeRows } from './native-rows.ts'
+import type { Feeds, HostArrays, HostType, Outputs } from './strategy.ts'
+
+/** Largest difference, beside outputs of order 1, that the company of another image may make. */
+const TOLERANCE = 1e-4
+/** The same where pixels are half floats: their rounding alone comes close. */
+const HALF_TOLERANCE = 1e-2
+/** Below this share of an output, answers are the same but for the order of summing. */
+const SAME = 1e-7
+
+const REMEDY =
+  'export the model again so that it takes the sizes as they come; fixtures/export/native_make.py shows how'
+
+/**
+ * Runs two unequal images together and each alone, and one image's patches on two grids: inputs are there even when an exporter has baked
+ * what they hold, and only the answers show it.
+ *
+ * @throws VitpassError MODEL_UNSUPPORTED where an image answers otherwise in company (masks or sizes are baked or ignored), where the grid
+ * makes no difference, or where the model does not run on such images
+ */
+export async function checkNative(
+  contract: NativeContract,
+  rows: NativeRows,
+  run: (feeds: Feeds) => Promise<Outputs>,
+): Promise<void> {
+  const answer = async (...images: readonly Image[]): Promise<Float32Array[]> => {
+    const call = callOf({ members: images.map((_, i) => i) }, images, contract)
+    const feeds = nativeFeeds(call, contract, zeros)
+    let step = feeds.next()
+    while (step.done !== true) step = feeds.next()
+    const what = images.map((image) => `${image.height}x${image.width}`).join(' and ')
+    try {
+      return rows.divide(await run(step.value), call.grids).map((row) => row.slice())
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause)
+      throw new VitpassError('MODEL_UNSUPPORTED', `it does not run on images of ${what}: ${why}`, {
+        remedy: REMEDY,
+        cause,
+      })
+    }
+  }
+  const [wide, tall] = [
+    picture(limited(contract, { rows: 2, cols: 3 }), contract, 1),
+    picture(limited(contract, { rows: 3, cols: 1 }), contract, 2),
+  ]
+  const [first] = await answer(wide)
+  const [second] = await answer(tall)
+  if (contract.batch === null || contract.batch > 1) {
+    const together = await answer(wide, tall)
+    const found = Math.max(distance(first, together[0]), distance(second, together[1]))
+    const allowed = contract.pixelType === 'float16' ? HALF_TOLERANCE : TOLERANCE
+    if (!(found <= allowed)) {
+      throw new VitpassError(
+        'MODEL_UNSUPPORTED',
+        `an image answers otherwise beside another than alone (by ${found.toPrecision(2)} of its size), so what tells them apart is baked into the model or ignored`,
+        { remedy: REMEDY },
+      )
+    }
+  }
+  const other = isPictures(contract) || contract.metadata?.positionless === true ? null : regridded(wide, contract)
+  if (other === null) return
+  const [turned] = await answer(other)
+  if (distance(first, turned) <= SAME) {
+    throw new VitpassError(
+      'MODEL_UNSUPPORTED',
+      'the grid of patches makes no difference to its answer, so the grid of the export is baked',
+      {
+        remedy: `${REMEDY}; if the model has no positions, say "positions": "none" in its metadata`,
+      },
+    )
+  }
+}
+
+function zeros<T extends HostType>(type: T, length: number): HostArrays[T]
+function zeros(type: HostType, length: number): HostArrays[HostType] {
+  return new ARRAYS[type](length)
+}
+
+const ARRAYS = {
+  float32: Float32Array,
+  float64: Float64Array,
+  float16: Uint16Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+  int8: Int8Array,
+  bool: Uint8Array,
+}
+
+/** A grid of blocks no larger than the model has positions for. */
+function limited({ maxGrid, merge, length }: NativeContract, { rows, cols }: Grid): Grid {
+  const least = Math.min(rows, Math.floor((maxGrid?.rows ?? Number.POSITIVE_INFINITY) / merge))
+  const across = Math.min(cols, Math.floor((maxGrid?.cols ?? Number.POSITIVE_INFINITY) / merge))
+  const blocks = (length ?? Number.POSITIVE_INFINITY) / merge ** 2
+  return { rows: Math.min(least, blocks), cols: Math.min(across, Math.max(1, Math.floor(blocks / least))) }
+}
+
+/** An image of so many blocks, its pixels spread evenly over -1 to 1. */
+function picture({ rows, cols }: Grid, { patch, merge, channels }: NativeContract, seed: number): Image {
+  const [height, width] = [rows * merge * patch.height, cols * merge * patch.width]
+  const data = new Float32Array(channels * height * width)
+  let state = seed
+  for (let i = 0; i < data.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    data[i] = state / 2 ** 31 - 1
+  }
+  return { data, channels, height, width }
+}
+
+/** The same blocks in the same order, on a grid with rows and columns exchanged; null where the model has no place for that. */
+function regridded(image: Image, contract: NativeContract): Image | null {
+  const { patch, merge, channels, maxGrid } = contract
+  const side = { height: patch.height * merge, width: patch.width * merge }
+  const { rows, cols } = gridOf(image, contract)
+  const turned = { rows: cols / merge, cols: rows / merge }
+  if (rows === cols || cols > (maxGrid?.rows ?? cols) || rows > (maxGrid?.cols ?? rows)) return null
+  const [height, width] = [turned.rows * side.height, turned.cols * side.width]
+  const data = new Float32Array(channels * height * width)
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const block = Math.floor(y / side.height) * turned.cols + Math.floor(x / side.width)
+      const fromY = Math.floor(block / turned.rows) * side.height + (y % side.height)
+      const fromX = (block % turned.rows) * side.width + (x % side.width)
+      for (let c = 0; c < channels; c++) {
+        data[(c * height + y) * width + x] = image.data[(c * image.height + fromY) * image.width + fromX] ?? 0
+      }
+    }
+  }
+  return { data, channels, height, width }
+}
+
+/** Largest difference of two rows, as a share of the first one's largest value where that is above 1. */
+function distance(a: Float32Array | undefined, b: Float32Array | undefined): number {
+  if (a === undefined || b === undefined || a.length !== b.length) return Number.POSITIVE_INFINITY
+  let worst = 0
+  let scale = 1
+  for (let i = 0; i < a.length; i++) {
+    const difference = Math.abs((a[i] ?? 0) - (b[i] ?? 0))
+    // Written so that NaN counts as far.
+    if (!(difference <= worst)) worst = difference
+    scale = Math.max(scale, Math.abs(a[i] ?? 0))
+  }
+  return worst / scale
+}

@@ -1,0 +1,110 @@
+import { planBatches } from '../batching/plan.ts'
+import type { StrategyOptions } from './choose-strategy.ts'
+import type { EncoderModel } from './encoder-model.ts'
+import type { Size } from './image.ts'
+import { checkNative } from './native-check.ts'
+import { type NativeContract, recogniseInputs } from './native-contract.ts'
+import { callOf, holdsWhole, isPictures, nativeFeeds } from './native-feeds.ts'
+import { gridOf, refusesGrid } from './native-grid.ts'
+import { packTokens } from './native-plan.ts'
+import { chooseRows } from './native-rows.ts'
+import { costOf } from './planning.ts'
+import type { Batch, Strategy } from './strategy.ts'
+
+/** Most tokens of a batch of several images: larger ones are slower on a CPU, since all of a layer no longer fits its caches. */
+const PADDED_TOKENS = 1024
+/** Packed images attend over the whole pack, at a cost that grows with its square. */
+const PACKED_TOKENS = 256
+
+/**
+ * For models that take images of any size by themselves: patches with each image's grid, or pictures with a mask or sizes
+ * (`native-contract.ts`). Images of similar length run together, padded, or packed one after another. Each is cut to whole patches.
+ * Whether the model keeps images apart is checked once, when it is opened.
+ */
+export function nativeStrategy(model: EncoderModel, options: StrategyOptions): Strategy | string {
+  const contract = recogniseInputs(model)
+  if (typeof contract === 'string') return contract
+  const odd = Object.values(contract.inputs).find(({ dtype }) => !holdsWhole(dtype))
+  if (odd !== undefined) return `its input ${odd.name} is ${odd.dtype}, which no size or mask is given in`
+  const rows = chooseRows(model, contract, options.output)
+  if (typeof rows === 'string') return rows
+  const plan = planner(model, contract, rows.features, options)
+  return {
+    kind: 'native',
+    why: `the model takes images of any size by itself (${contract.layout}, as its ${contract.from} ${contract.from === 'metadata' ? 'say' : 'show'})`,
+    channels: contract.channels,
+    features: rows.features,
+    outputs: [rows.output],
+    refuses: (size) => refusesGrid(size, contract),
+    plan,
+    feeds: (batch, images, allocate) => nativeFeeds(callOf(batch, images, contract), contract, allocate),
+    rows(outputs, { sizes }) {
+      const grids = sizes.map((size) => gridOf(size, contract))
+      const last = grids.at(-1)
+      while (last !== undefined && grids.length < (contract.batch ?? 0)) grids.push(last)
+      return rows.divide(outputs, grids).slice(0, sizes.length)
+    },
+    check: (run) => checkNative(contract, rows, run),
+  }
+}
+
+function planner(
+  model: EncoderModel,
+  contract: NativeContract,
+  features: number | null,
+  { batchTokens, batchBytes, maxPadding, lanes }: StrategyOptions,
+): (sizes: readonly Size[]) => Batch[] {
+  const { patch, channels, frames, merge, batch, pixels } = contract
+  const bytes = patch.height * patch.width * channels * frames * 4
+  const most = Math.min(batchTokens, batchBytes / bytes)
+  const tokens = (size: Size): number => {
+    const { rows, cols } = gridOf(size, contract)
+    return rows * cols
+  }
+  if (pixels.dims.length === 2) {
+    return (sizes) =>
+      packTokens(sizes.map(tokens), Math.min(most, PACKED_TOKENS)).map((members) => batchOf(members, sizes, tokens))
+  }
+  const shared = {
+    ...costOf(model, features),
+    tokensPerCell: 1,
+    extraTokens: 0,
+    batchTokens: Math.min(most, PADDED_TOKENS),
+    batchImages: batch ?? Number.POSITIVE_INFINITY,
+    maxPadding,
+    lanes,
+    buckets: [],
+  }
+  if (isPictures(contract)) {
+    const cell = { height: patch.height * merge, width: patch.width * merge }
+    return (sizes) =>
+      planBatches(sizes, { ...shared, cell, tokensPerCell: merge ** 2 }).map((planned) => ({
+        ...planned,
+        sizes: planned.members.map((member) => sizes[member] ?? planned),
+      }))
+  }
+  const line = { height: 1, width: 1 }
+  return (sizes) => {
+    const lengths = sizes.map((size) => ({ height: 1, width: tokens(size) }))
+    return planBatches(lengths, { ...shared, cell: line }).map(({ members, tokens: computed }) => ({
+      ...batchOf(members, sizes, tokens),
+      tokens: contract.length === null ? computed : contract.length * (batch ?? members.length),
+    }))
+  }
+}
+
+function batchOf(members: readonly number[], sizes: readonly Size[], tokens: (size: Size) => number): Batch {
+  const own = members.map((member) => {
+    const size = sizes[member]
+    if (size === undefined) throw new RangeError(`image ${member} of ${sizes.length} was planned`)
+    return size
+  })
+  const longest = own.reduce((most, size) => (tokens(size) > tokens(most) ? size : most))
+  return {
+    members,
+    sizes: own,
+    height: longest.height,
+    width: longest.width,
+    tokens: own.reduce((sum, size) => sum + tokens(size), 0),
+  }
+}

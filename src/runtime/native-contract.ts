@@ -70,10 +70,10 @@ const RULES: Readonly<Record<NativeLayout, Rule>> = {
  * picture [n, C, H, W] alone is no native input: strategies for pictures see to it.
  */
 export function recogniseInputs(model: EncoderModel): Recognised {
+  if (model.applied.validity !== null) return 'vitpass has made it tell padding apart in its own way'
   const metadata = readNativeMetadata(model.metadata)
   if (typeof metadata === 'string') return metadata
   if (metadata !== null) return contractOf(model, metadata.layout, metadata)
-  if (model.applied.validity?.source === 'sizes') return 'its image_sizes is for the passes of vitpass'
   for (const [layout, { ranks, needs }] of Object.entries(RULES)) {
     const has = Object.values(needs).every((names) => model.inputs.some(({ name }) => names.includes(name)))
     if (has && model.inputs.some(({ dtype, dims }) => isFloat(dtype) && ranks.includes(dims?.length ?? 0))) {

@@ -38,6 +38,17 @@ interface Rule {
   readonly allows?: Partial<Readonly<Record<Role, readonly string[]>>>
 }
 
+/** Dims of the inputs beside the pixels; a mask of pictures has one more. */
+const ROLE_RANKS: Readonly<Record<Role, number>> = {
+  mask: 2,
+  shapes: 2,
+  thw: 2,
+  coord: 3,
+  valid: 2,
+  positions: 3,
+  sizes: 2,
+}
+
 const MASKS = ['pixel_attention_mask', 'patch_attention_mask', 'attention_mask']
 
 /**
@@ -60,7 +71,7 @@ const RULES: Readonly<Record<NativeLayout, Rule>> = {
   'grid-thw': { ranks: [2], needs: { thw: ['grid_thw', 'image_grid_thw'] } },
   'patch-coord': { ranks: [3, 5], needs: { coord: ['patch_coord'], valid: ['patch_valid'] } },
   'pixel-positions': { ranks: [3], needs: { positions: ['pixel_position_ids', 'image_position_ids'] } },
-  'pixel-mask': { ranks: [4], needs: { mask: [...MASKS, 'pixel_mask'] } },
+  'pixel-mask': { ranks: [4], needs: { mask: ['pixel_attention_mask', 'patch_attention_mask', 'pixel_mask'] } },
   'image-sizes': { ranks: [4], needs: { sizes: ['image_sizes'] } },
 }
 
@@ -99,6 +110,11 @@ function contractOf(model: EncoderModel, layout: NativeLayout, metadata: NativeM
     if (found !== undefined) inputs[role] = found
     else if (role in needs || named !== undefined)
       return `its layout is ${layout}, but it has no input ${wanted.join(' or ')}`
+  }
+  for (const [role, port] of Object.entries(inputs) as [Role, Port][]) {
+    const rank = role === 'mask' && ranks.includes(4) ? 3 : ROLE_RANKS[role]
+    if (port.dims !== null && port.dims.length !== rank)
+      return `its layout is ${layout}, but its input ${describe(port)} is not of rank ${rank}`
   }
   const others = model.inputs.filter((port) => !Object.values(inputs).includes(port))
   const named = metadata?.inputs.get('pixels')

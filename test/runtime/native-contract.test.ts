@@ -174,6 +174,39 @@ describe('what a model declares', () => {
     expect(await distance(NAFLEX, source)).toBeLessThan(1e-4)
   })
 
+  it('may be half floats', async () => {
+    const source = await changed(NAFLEX, (model) =>
+      rewire(model, 'pixel_values', (builder, value) => {
+        value.type = { kind: 'tensor', dtype: 'float16', dims: value.declaredDims }
+        return builder.cast(value, { to: 'float' })
+      }),
+    )
+    expect(await distance(NAFLEX, source)).toBeLessThan(2e-2)
+  })
+
+  it('may be patches with their rows, columns and channels apart', async () => {
+    const ending = 'timm-naflex-map-p4-g4/ts17-patch-coord.onnx'
+    const source = await changed(ending, (model) =>
+      rewire(model, 'patches', (builder, value) => {
+        value.type = { kind: 'tensor', dtype: 'float', dims: ['num_images', 'num_patches', 4, 4, 3] }
+        return builder.reshape(value, builder.int64([0, 0, 48]))
+      }),
+    )
+    expect(await distance(ending, source)).toBeLessThan(1e-4)
+  })
+
+  it('may be a mask of pixels', async () => {
+    const ending = 'idefics2-p4-g6/ts17-pixel-mask-tokens.onnx'
+    const source = await changed(ending, (model) => {
+      rewire(model, 'patch_attention_mask', (builder, value) => {
+        value.type = { kind: 'tensor', dtype: 'bool', dims: ['num_images', 'height', 'width'] }
+        return builder.slice(value, { starts: [0, 0], ends: [4096, 4096], axes: [1, 2], steps: [4, 4] })
+      })
+      model.graph.rename(input(model, 'patch_attention_mask'), 'pixel_attention_mask')
+    })
+    expect(await distance(ending, source)).toBeLessThan(1e-4)
+  })
+
   it('may be a fixed number of images and of patches', async () => {
     const source = await changed(NAFLEX, (model) => {
       for (const value of model.graph.inputs) {

@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'VERIFY_FAILED'
   | 'RUNTIME_MISSING'
   | 'RUNTIME_FAILED'
+  | 'BAD_IMAGE'
   | 'INTERNAL'
 
 export interface ErrorDetail {

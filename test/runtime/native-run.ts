@@ -55,6 +55,13 @@ export function expectedRow({ goldenCase, entry }: NativeExport, output: string,
   })
 }
 
+/** The output that rows are made of. */
+export async function pooledOutput(path: string): Promise<string> {
+  const strategy = nativeStrategy(await readEncoderModel(path), OPTIONS)
+  if (typeof strategy === 'string') throw new Error(strategy)
+  return strategy.outputs[0] ?? ''
+}
+
 const ARRAYS = {
   float32: Float32Array,
   float64: Float64Array,

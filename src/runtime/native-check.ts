@@ -8,13 +8,22 @@ import type { Feeds, HostArrays, HostType, Outputs } from './strategy.ts'
 
 /** Largest difference, beside outputs of order 1, that the company of another image may make. */
 const TOLERANCE = 1e-4
-/** The same where pixels are half floats: their rounding alone comes close. */
+/** The same for models of half floats: their rounding alone comes close. */
 const HALF_TOLERANCE = 1e-2
+/** Differences up to here may come from 8-bit scales that follow all of a batch. */
+const ROUGH = 0.1
 /** Below this share of an output, answers are the same but for the order of summing. */
 const SAME = 1e-7
 
 const REMEDY =
   'export the model again so that it takes the sizes as they come; fixtures/export/native_make.py shows how'
+
+export interface CheckOptions {
+  /** Whether images ever run together. */
+  readonly company: boolean
+  /** Whether the model computes in half floats. */
+  readonly halves: boolean
+}
 
 /**
  * Runs two unequal images together and each alone, and one image's patches on two grids: inputs are there even when an exporter has baked
@@ -26,6 +35,7 @@ const REMEDY =
 export async function checkNative(
   contract: NativeContract,
   rows: NativeRows,
+  { company, halves }: CheckOptions,
   run: (feeds: Feeds) => Promise<Outputs>,
 ): Promise<void> {
   const answer = async (...images: readonly Image[]): Promise<Float32Array[]> => {
@@ -50,17 +60,10 @@ export async function checkNative(
   ]
   const [first] = await answer(wide)
   const [second] = await answer(tall)
-  if (contract.batch === null || contract.batch > 1) {
+  if (company) {
     const together = await answer(wide, tall)
     const found = Math.max(distance(first, together[0]), distance(second, together[1]))
-    const allowed = contract.pixelType === 'float16' ? HALF_TOLERANCE : TOLERANCE
-    if (!(found <= allowed)) {
-      throw new VitpassError(
-        'MODEL_UNSUPPORTED',
-        `an image answers otherwise beside another than alone (by ${found.toPrecision(2)} of its size), so what tells them apart is baked into the model or ignored`,
-        { remedy: REMEDY },
-      )
-    }
+    if (!(found <= (halves ? HALF_TOLERANCE : TOLERANCE))) throw disturbed(found)
   }
   const other = isPictures(contract) || contract.metadata?.positionless === true ? null : regridded(wide, contract)
   if (other === null) return
@@ -74,6 +77,18 @@ export async function checkNative(
       },
     )
   }
+}
+
+function disturbed(found: number): VitpassError {
+  const why =
+    found <= ROUGH
+      ? 'a quantised model whose scales follow the whole batch does so, and one that ignores sizes or masks'
+      : 'what tells images apart is baked into the model, or ignored'
+  return new VitpassError(
+    'MODEL_UNSUPPORTED',
+    `an image answers otherwise beside another than alone, by ${found.toPrecision(2)} of its size: ${why}`,
+    { remedy: found <= ROUGH ? `set batchTokens to 1, so that images run one by one, or ${REMEDY}` : REMEDY },
+  )
 }
 
 function zeros<T extends HostType>(type: T, length: number): HostArrays[T]

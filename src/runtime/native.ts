@@ -19,6 +19,8 @@ const PADDED_SHARE = 1 / 3
 /** The same for packed images, which attend over the whole pack: a cost that grows with its square. */
 const PACKED_SHARE = 1 / 6
 
+const HALF_TYPES = ['float16', 'bfloat16'] as const
+
 /**
  * For models that take images of any size by themselves: patches with each image's grid, or pictures with a mask or sizes
  * (`native-contract.ts`). Images of similar length run together, padded, or packed one after another. Each is cut to whole patches.
@@ -31,7 +33,14 @@ export function nativeStrategy(model: EncoderModel, options: StrategyOptions): S
   if (odd !== undefined) return `its input ${odd.name} is ${odd.dtype}, which no size or mask is given in`
   const rows = chooseRows(model, contract, options.output)
   if (typeof rows === 'string') return rows
-  const plan = planner(model, contract, rows.features, options)
+  const { batchTokens, batchBytes } = options
+  const { patch, channels, frames, merge } = contract
+  const bytesPerToken = patch.height * patch.width * channels * frames * 4
+  const share = contract.pixels.dims.length === 2 ? PACKED_SHARE : PADDED_SHARE
+  const limit = Math.min(batchTokens, batchBytes / bytesPerToken) * share
+  const plan = planner(model, contract, rows.features, { ...options, batchTokens: limit })
+  const company = (contract.batch ?? 2) > 1 && limit >= 2 * merge ** 2
+  const halves = contract.pixelType === 'float16' || HALF_TYPES.some((type) => model.weightTypes.has(type))
   return {
     kind: 'native',
     why: `the model takes images of any size by itself (${contract.layout}, as its ${contract.from} ${contract.from === 'metadata' ? 'say' : 'show'})`,
@@ -47,7 +56,7 @@ export function nativeStrategy(model: EncoderModel, options: StrategyOptions): S
       while (last !== undefined && grids.length < (contract.batch ?? 0)) grids.push(last)
       return rows.divide(outputs, grids).slice(0, sizes.length)
     },
-    check: (run) => checkNative(contract, rows, run),
+    check: (run) => checkNative(contract, rows, { company, halves }, run),
   }
 }
 
@@ -55,24 +64,21 @@ function planner(
   model: EncoderModel,
   contract: NativeContract,
   features: number | null,
-  { batchTokens, batchBytes, maxPadding, lanes }: StrategyOptions,
+  { batchTokens, maxPadding, lanes }: StrategyOptions,
 ): (sizes: readonly Size[]) => Batch[] {
-  const { patch, channels, frames, merge, batch, pixels } = contract
-  const bytes = patch.height * patch.width * channels * frames * 4
-  const most = Math.min(batchTokens, batchBytes / bytes)
+  const { patch, merge, batch, pixels } = contract
   const tokens = (size: Size): number => {
     const { rows, cols } = gridOf(size, contract)
     return rows * cols
   }
   if (pixels.dims.length === 2) {
-    return (sizes) =>
-      packTokens(sizes.map(tokens), most * PACKED_SHARE).map((members) => batchOf(members, sizes, tokens))
+    return (sizes) => packTokens(sizes.map(tokens), batchTokens).map((members) => batchOf(members, sizes, tokens))
   }
   const shared = {
     ...costOf(model, features),
     tokensPerCell: 1,
     extraTokens: 0,
-    batchTokens: most * PADDED_SHARE,
+    batchTokens,
     batchImages: batch ?? Number.POSITIVE_INFINITY,
     maxPadding,
     lanes,

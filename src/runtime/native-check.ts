@@ -1,7 +1,8 @@
 import { VitpassError } from '../errors.ts'
-import type { Image } from './image.ts'
+import { toFloat16Bits } from '../ir/float-bits.ts'
+import { type Image, sizeText } from './image.ts'
 import type { NativeContract } from './native-contract.ts'
-import { callOf, isPictures, nativeFeeds } from './native-feeds.ts'
+import { type Call, callOf, isPictures, nativeFeeds } from './native-feeds.ts'
 import { type Grid, gridOf } from './native-grid.ts'
 import type { NativeRows } from './native-rows.ts'
 import type { Feeds, HostArrays, HostType, Outputs } from './strategy.ts'
@@ -26,11 +27,11 @@ export interface CheckOptions {
 }
 
 /**
- * Runs two unequal images together and each alone, and one image's patches on two grids: inputs are there even when an exporter has baked
- * what they hold, and only the answers show it.
+ * Runs two unequal images together and each alone, one image with something in its padding, and one image's patches on two grids: inputs
+ * are there even when an exporter has baked what they hold, and only the answers show it.
  *
- * @throws VitpassError MODEL_UNSUPPORTED where an image answers otherwise in company (masks or sizes are baked or ignored), where the grid
- * makes no difference, or where the model does not run on such images
+ * @throws VitpassError MODEL_UNSUPPORTED where an image answers otherwise in company or for what is in its padding (masks or sizes are
+ * baked or ignored), where the grid makes no difference, or where the model does not run on such images
  */
 export async function checkNative(
   contract: NativeContract,
@@ -38,32 +39,43 @@ export async function checkNative(
   { company, halves }: CheckOptions,
   run: (feeds: Feeds) => Promise<Outputs>,
 ): Promise<void> {
-  const answer = async (...images: readonly Image[]): Promise<Float32Array[]> => {
-    const call = callOf({ members: images.map((_, i) => i) }, images, contract)
-    const feeds = nativeFeeds(call, contract, zeros)
-    let step = feeds.next()
-    while (step.done !== true) step = feeds.next()
-    const what = images.map((image) => `${image.height}x${image.width}`).join(' and ')
+  const ask = async (call: Call, change = (feeds: Feeds): Feeds => feeds): Promise<Float32Array[]> => {
+    const making = nativeFeeds(call, contract, zeros)
+    let step = making.next()
+    while (step.done !== true) step = making.next()
+    let outputs: Outputs
     try {
-      return rows.divide(await run(step.value), call.grids).map((row) => row.slice())
+      outputs = await run(change(step.value))
     } catch (cause) {
+      const what = [...new Set(call.images.map(sizeText))].join(' and ')
       const why = cause instanceof Error ? cause.message : String(cause)
       throw new VitpassError('MODEL_UNSUPPORTED', `it does not run on images of ${what}: ${why}`, {
-        remedy: REMEDY,
+        remedy: `${REMEDY}; where a pack or batch of several fails, batchTokens 1 runs images one by one`,
         cause,
       })
     }
+    return rows.divide(outputs, call).map((row) => row.slice())
   }
+  const answer = (...images: readonly Image[]): Promise<Float32Array[]> =>
+    ask(callOf({ members: images.map((_, i) => i) }, images, contract))
   const [wide, tall] = [
     picture(limited(contract, { rows: 2, cols: 3 }), contract, 1),
     picture(limited(contract, { rows: 3, cols: 1 }), contract, 2),
   ]
   const [first] = await answer(wide)
   const [second] = await answer(tall)
+  const allowed = halves ? HALF_TOLERANCE : TOLERANCE
   if (company) {
     const together = await answer(wide, tall)
     const found = Math.max(distance(first, together[0]), distance(second, together[1]))
-    if (!(found <= (halves ? HALF_TOLERANCE : TOLERANCE))) throw disturbed(found)
+    if (!(found <= allowed)) throw disturbed(found)
+  }
+  if (contract.length !== null || isPictures(contract)) {
+    const call = callOf({ members: [0] }, [wide], contract)
+    const canvas = { rows: call.canvas.rows + contract.merge, cols: call.canvas.cols + contract.merge }
+    const [smeared] = await ask({ ...call, canvas }, (feeds) => smear(feeds, contract))
+    const found = distance(first, smeared)
+    if (!(found <= allowed)) throw heeded(found)
   }
   const other = isPictures(contract) || contract.metadata?.positionless === true ? null : regridded(wide, contract)
   if (other === null) return
@@ -89,6 +101,23 @@ function disturbed(found: number): VitpassError {
     `an image answers otherwise beside another than alone, by ${found.toPrecision(2)} of its size: ${why}`,
     { remedy: found <= ROUGH ? `set batchTokens to 1, so that images run one by one, or ${REMEDY}` : REMEDY },
   )
+}
+
+function heeded(found: number): VitpassError {
+  return new VitpassError(
+    'MODEL_UNSUPPORTED',
+    `what lies in the padding behind an image changes its answer, by ${found.toPrecision(2)} of its size: its mask or size is baked into the model, or ignored`,
+    { remedy: REMEDY },
+  )
+}
+
+/** Puts values into the padding of pixels, where all is 0. */
+function smear(feeds: Feeds, { pixels }: NativeContract): Feeds {
+  const tensor = feeds[pixels.name]
+  if (tensor === undefined || tensor.type === 'int64') return feeds
+  const padding = tensor.type === 'float16' ? toFloat16Bits(0.75) : 0.75
+  for (let i = 0; i < tensor.data.length; i++) if (tensor.data[i] === 0) tensor.data[i] = padding
+  return feeds
 }
 
 function zeros<T extends HostType>(type: T, length: number): HostArrays[T]

@@ -1,32 +1,46 @@
 import { toFloat16Bits } from '../ir/float-bits.ts'
 import type { Port } from './encoder-model.ts'
-import type { Image } from './image.ts'
+import type { Image, Size } from './image.ts'
 import type { NativeContract, Role } from './native-contract.ts'
 import { type Grid, gridOf, writePatches } from './native-grid.ts'
 import { PixelBatch } from './pixels.ts'
 import type { Allocate, Batch, Feeds, HostTensor, HostType } from './strategy.ts'
 
-/** The images of one call: those of a batch, and copies of the last one where the model wants a fixed number. */
-export interface Call {
-  readonly images: readonly Image[]
+/** How the images of one call lie in its tensors. */
+export interface Arrangement {
+  /** Patches of each image. */
   readonly grids: readonly Grid[]
-  /** Patches of each image, padding included; of the longest image where the model takes any length. */
+  /** Patches of each sequence, padding included. */
   readonly length: number
+  /** Patches of each picture, padding included. */
+  readonly canvas: Grid
+}
+
+/** The images of one call: those of a batch, and copies of the last one where the model wants a fixed number. */
+export interface Call extends Arrangement {
+  readonly images: readonly Image[]
 }
 
 export function callOf({ members }: Pick<Batch, 'members'>, images: readonly Image[], contract: NativeContract): Call {
-  const count = contract.batch ?? members.length
-  const chosen: Image[] = []
-  for (let i = 0; i < count; i++) {
-    const image = images[members[Math.min(i, members.length - 1)] ?? 0]
-    if (image !== undefined) chosen.push(image)
-  }
-  const grids = chosen.map((image) => gridOf(image, contract))
-  return { images: chosen, grids, length: contract.length ?? longest(grids) }
+  const chosen = members.flatMap((member) => images[member] ?? [])
+  const filled = filledUp(chosen, contract)
+  return { images: filled, ...arranged(filled, contract) }
 }
 
-export function longest(grids: readonly Grid[]): number {
-  return Math.max(...grids.map(({ rows, cols }) => rows * cols))
+/** Images of these sizes, padded no more than they must be. */
+export function arranged(sizes: readonly Size[], contract: NativeContract): Arrangement {
+  const grids = filledUp(sizes, contract).map((size) => gridOf(size, contract))
+  return {
+    grids,
+    length: contract.length ?? Math.max(...grids.map(({ rows, cols }) => rows * cols)),
+    canvas: { rows: Math.max(...grids.map(({ rows }) => rows)), cols: Math.max(...grids.map(({ cols }) => cols)) },
+  }
+}
+
+function filledUp<T>(given: readonly T[], { batch }: NativeContract): T[] {
+  const last = given.slice(-1)
+  const missing = Math.max(0, (batch ?? 0) - given.length)
+  return [...given, ...Array.from({ length: missing }, () => last).flat()]
 }
 
 /** Makes the inputs of one call; yields between slices of what it copies. */
@@ -50,9 +64,9 @@ function* pixelsOf(
   allocate: Allocate,
 ): Generator<undefined, HostTensor, undefined> {
   const { patch, channels, frames, pixels, pixelType: type } = contract
-  const { images, grids, length } = call
+  const { images, grids, length, canvas } = call
   if (isPictures(contract)) {
-    const { height, width } = padded(call, contract)
+    const [height, width] = [canvas.rows * patch.height, canvas.cols * patch.width]
     const data = allocate(type, images.length * channels * height * width)
     const pictures = new PixelBatch(type, data, [images.length, channels, height, width])
     for (const [i, image] of images.entries()) {
@@ -84,17 +98,6 @@ function insideOf({ patch, channels, order }: NativeContract): number[] {
 
 export function isPictures({ layout }: NativeContract): boolean {
   return layout === 'pixel-mask' || layout === 'image-sizes'
-}
-
-/** Height and width that pictures of a call are padded to. */
-function padded({ grids }: Call, { patch }: NativeContract): { readonly height: number; readonly width: number } {
-  const { rows, cols } = widest(grids)
-  return { height: rows * patch.height, width: cols * patch.width }
-}
-
-/** The smallest grid that holds them all. */
-export function widest(grids: readonly Grid[]): Grid {
-  return { rows: Math.max(...grids.map(({ rows }) => rows)), cols: Math.max(...grids.map(({ cols }) => cols)) }
 }
 
 type Put = (index: number, value: number) => void
@@ -169,10 +172,9 @@ function places(
 }
 
 /** 1 where an image is, in patches or in pixels: [images, rows, columns]. */
-function pictureMask({ grids }: Call, contract: NativeContract): Companion {
+function pictureMask({ grids, canvas }: Call, contract: NativeContract): Companion {
   const unit = masksPixels(contract) ? contract.patch : { height: 1, width: 1 }
-  const { rows, cols } = widest(grids)
-  const [height, width] = [rows * unit.height, cols * unit.width]
+  const [height, width] = [canvas.rows * unit.height, canvas.cols * unit.width]
   return {
     dims: [grids.length, height, width],
     fill(put) {

@@ -1,7 +1,7 @@
 import { VitpassError } from '../errors.ts'
 import type { EncoderModel, Port } from './encoder-model.ts'
 import type { NativeContract } from './native-contract.ts'
-import { isPictures, longest, widest } from './native-feeds.ts'
+import { type Arrangement, isPictures } from './native-feeds.ts'
 import type { Grid } from './native-grid.ts'
 import { choosePooling, type Pooling } from './pooling.ts'
 import type { Outputs } from './strategy.ts'
@@ -11,10 +11,10 @@ export interface NativeRows {
   readonly output: string
   readonly features: number | null
   /**
-   * One row for each grid, in order; tokens of an image are averaged, padding left out. `grids` are those of the call.
+   * One row for each image of the call, in order; tokens of an image are averaged, padding left out.
    * @throws VitpassError MODEL_UNSUPPORTED where the output is divided otherwise
    */
-  divide(outputs: Outputs, grids: readonly Grid[]): Float32Array[]
+  divide(outputs: Outputs, arrangement: Arrangement): Float32Array[]
 }
 
 /**
@@ -32,13 +32,13 @@ export function chooseRows(model: EncoderModel, contract: NativeContract, named?
   return {
     output: pooling.output,
     features: pooling.features,
-    divide(outputs, grids) {
+    divide(outputs, arrangement) {
+      const { grids } = arrangement
       const found = outputs[pooling.output]
       if (found === undefined) throw unsupported(pooling.output, 'was not computed')
       const { data, dims } = found
-      const flat =
-        dims.length === 2 ? dims : dims.length === 3 && dims[0] === 1 && grids.length > 1 ? dims.slice(1) : null
-      if (flat === null) return perImage(pooling, outputs, dims, grids, contract)
+      const flat = flatDims(dims, grids)
+      if (flat === null) return perImage(pooling, outputs, dims, arrangement, contract)
       const [count = 0, features = 0] = flat
       const tokens = tokenCounts(count, grids, contract)
       const images = count === grids.length
@@ -51,6 +51,13 @@ export function chooseRows(model: EncoderModel, contract: NativeContract, named?
         : grids.map((_, i) => data.subarray(i * features, (i + 1) * features))
     },
   }
+}
+
+/** Dims of an output without an axis for images: [rows, features], or [1, tokens, features] of several images, or of one and no padding. */
+function flatDims(dims: readonly number[], grids: readonly Grid[]): readonly number[] | null {
+  if (dims.length === 2) return dims
+  const own = grids.reduce((sum, { rows, cols }) => sum + rows * cols, 0)
+  return dims.length === 3 && dims[0] === 1 && (grids.length > 1 || dims[1] === own) ? dims.slice(1) : null
 }
 
 /** What the name of an output's first dim says: that of the images, or that of the packed patches. */
@@ -86,14 +93,13 @@ function perImage(
   pooling: Pooling,
   outputs: Outputs,
   dims: readonly number[],
-  grids: readonly Grid[],
+  { grids, length, canvas }: Arrangement,
   contract: NativeContract,
 ): Float32Array[] {
   if (dims[0] !== grids.length) throw unsupported(pooling.output, `is [${dims.join(', ')}] for ${grids.length} images`)
   const pictures = isPictures(contract)
-  const length = contract.length ?? longest(grids)
   const block = !pictures && (dims[1] ?? 0) < length ? contract.merge ** 2 : 1
-  const padded = pictures ? widest(grids) : { rows: 1, cols: length / block }
+  const padded = pictures ? canvas : { rows: 1, cols: length / block }
   return grids.map((grid, i) => {
     const own = pictures ? grid : { rows: 1, cols: (grid.rows * grid.cols) / block }
     return pooling.row(outputs, i, { padded, own, sparse: false })
@@ -102,6 +108,7 @@ function perImage(
 
 function unsupported(output: string, problem: string): VitpassError {
   return new VitpassError('MODEL_UNSUPPORTED', `output ${output} ${problem}`, {
-    remedy: 'name another one with the option `output`, or say in the metadata what its rows are',
+    remedy:
+      'name another one with the option `output`, or say in the metadata what its rows are, and merge_size where patches are merged',
   })
 }

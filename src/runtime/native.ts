@@ -4,7 +4,7 @@ import type { EncoderModel } from './encoder-model.ts'
 import type { Size } from './image.ts'
 import { checkNative } from './native-check.ts'
 import { type NativeContract, recogniseInputs } from './native-contract.ts'
-import { callOf, holdsWhole, isPictures, nativeFeeds } from './native-feeds.ts'
+import { arranged, callOf, holdsWhole, isPictures, nativeFeeds } from './native-feeds.ts'
 import { gridOf, refusesGrid } from './native-grid.ts'
 import { packTokens } from './native-plan.ts'
 import { chooseRows } from './native-rows.ts'
@@ -50,12 +50,7 @@ export function nativeStrategy(model: EncoderModel, options: StrategyOptions): S
     refuses: (size) => refusesGrid(size, contract),
     plan,
     feeds: (batch, images, allocate) => nativeFeeds(callOf(batch, images, contract), contract, allocate),
-    rows(outputs, { sizes }) {
-      const grids = sizes.map((size) => gridOf(size, contract))
-      const last = grids.at(-1)
-      while (last !== undefined && grids.length < (contract.batch ?? 0)) grids.push(last)
-      return rows.divide(outputs, grids).slice(0, sizes.length)
-    },
+    rows: (outputs, { sizes }) => rows.divide(outputs, arranged(sizes, contract)).slice(0, sizes.length),
     check: (run) => checkNative(contract, rows, { company, halves }, run),
   }
 }

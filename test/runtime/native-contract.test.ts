@@ -58,8 +58,8 @@ async function distance(ending: string, source: string | Uint8Array, options = {
   }
 }
 
-async function refusal(source: string | Uint8Array): Promise<string> {
-  const run = await NativeRun.open(source)
+async function refusal(source: string | Uint8Array, options = {}): Promise<string> {
+  const run = await NativeRun.open(source, options)
   try {
     const error: unknown = await run.check().then(
       () => 'nothing was refused',
@@ -207,6 +207,28 @@ describe('what a model declares', () => {
     expect(await distance(ending, source)).toBeLessThan(1e-4)
   })
 
+  it('may be sizes beside pictures', async () => {
+    const ending = 'idefics2-p4-g6/ts17-pixel-mask-tokens.onnx'
+    const source = await changed(ending, (model) => {
+      rewire(model, 'patch_attention_mask', (builder, sizes) => {
+        sizes.type = { kind: 'tensor', dtype: 'int64', dims: ['num_images', 2] }
+        const patches = (value: Value): Value => builder.div(value, builder.int64(4, 0))
+        const shape = builder.shape(input(model, 'pixel_values'))
+        const inside = (axis: number): Value => {
+          const length = patches(builder.gather(shape, builder.int64(axis + 2, 0)))
+          const places = builder.range(builder.int64(0, 0), length, builder.int64(1, 0))
+          return builder.less(places, patches(builder.gather(sizes, builder.int64([axis]), { axis: 1 })))
+        }
+        const [rows, cols] = [builder.unsqueeze(inside(0), { axes: [2] }), builder.unsqueeze(inside(1), { axes: [1] })]
+        return builder.and(rows, cols)
+      })
+      model.graph.rename(input(model, 'patch_attention_mask'), 'image_sizes')
+      said(model, { layout: 'image-sizes' })
+    })
+    expect((await contractOf(source)).layout).toBe('image-sizes')
+    expect(await distance(ending, source)).toBeLessThan(1e-4)
+  })
+
   it('may be a fixed number of images and of patches', async () => {
     const source = await changed(NAFLEX, (model) => {
       for (const value of model.graph.inputs) {
@@ -268,6 +290,25 @@ describe('the check when a model is opened', () => {
     })
     expect(await refusal(source)).toMatch(/answers otherwise beside another than alone/)
     expect(await distance(NAFLEX, source, { batchTokens: 1 })).toBeLessThan(1e-4)
+  })
+
+  it('refuses a mask that is ignored where every image is padded to one length', async () => {
+    const source = await changed(NAFLEX, (model) => {
+      rewire(model, 'pixel_attention_mask', (builder, mask) => builder.max([mask, builder.int64([1])]))
+      for (const value of model.graph.inputs) {
+        const dims = value.declaredDims?.map((dim) => (dim === 'num_patches' ? 12 : dim)) ?? null
+        value.type = { kind: 'tensor', dtype: value.dtype ?? 'undefined', dims }
+      }
+    })
+    expect(await refusal(source)).toMatch(/what lies in the padding behind an image changes its answer/)
+  })
+
+  it('refuses pictures whose mask is ignored, even one by one', async () => {
+    const source = await changed('idefics2-p4-g6/ts17-pixel-mask-tokens.onnx', (model) =>
+      rewire(model, 'patch_attention_mask', (builder, mask) => builder.or(mask, builder.bool([true]))),
+    )
+    expect(await refusal(source)).toMatch(/answers otherwise beside another than alone/)
+    expect(await refusal(source, { batchTokens: 1 })).toMatch(/what lies in the padding behind an image/)
   })
 
   it('refuses rows that are neither images nor tokens', async () => {

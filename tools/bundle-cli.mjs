@@ -11,7 +11,8 @@ import { build } from 'esbuild'
 const FOLDER = 'dist/src/cli'
 
 const { metafile } = await build({
-  entryPoints: [join(FOLDER, 'main.js')],
+  // The encoder starts its threads from a file beside the one it is in itself.
+  entryPoints: { main: join(FOLDER, 'main.js'), 'encoder-thread': 'dist/src/runtime/encoder-thread.js' },
   outdir: FOLDER,
   allowOverwrite: true,
   bundle: true,

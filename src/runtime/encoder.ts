@@ -82,6 +82,11 @@ export class ImageEncoder {
     return this.engine.lanes.reasons
   }
 
+  /** The output that rows are made of. */
+  get output(): string {
+    return this.engine.strategy.outputs.join(', ')
+  }
+
   /** How images are fed to the model, and why so. */
   get strategy(): { readonly kind: string; readonly why: string } {
     const { kind, why } = this.engine.strategy

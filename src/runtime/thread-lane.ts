@@ -76,7 +76,7 @@ export class ThreadLane implements Lane {
     await gone
   }
 
-  /** Stops the thread as soon as what it runs returns; what waits fails. */
+  /** Ends the thread at once; what waits fails. Never while it runs something: ONNX Runtime then takes the whole process down. */
   async terminate(): Promise<void> {
     await this.worker.terminate()
   }

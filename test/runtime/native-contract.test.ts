@@ -184,6 +184,18 @@ describe('what a model declares', () => {
     expect(await distance(NAFLEX, source)).toBeLessThan(2e-2)
   })
 
+  it('may be half floats behind an input of whole ones', async () => {
+    const ending = 'navit-p4-g6/ts17-naflex-half.onnx'
+    const source = await changed(ending, (model) =>
+      rewire(model, 'pixel_values', (builder, value) => {
+        value.type = { kind: 'tensor', dtype: 'float', dims: value.declaredDims }
+        return builder.cast(value, { to: 'float16' })
+      }),
+    )
+    expect((await contractOf(source)).pixelType).toBe('float32')
+    expect(await distance(ending, source)).toBeLessThan(2e-2)
+  })
+
   it('may be patches with their rows, columns and channels apart', async () => {
     const ending = 'timm-naflex-map-p4-g4/ts17-patch-coord.onnx'
     const source = await changed(ending, (model) =>

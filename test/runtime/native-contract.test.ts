@@ -6,14 +6,15 @@ import { readModel } from '../../src/onnx/node.ts'
 import { serializeModel } from '../../src/onnx/serialize.ts'
 import { Builder } from '../../src/ops/builder.ts'
 import { runPasses } from '../../src/pipeline/run.ts'
+import { readEncoderModel } from '../../src/runtime/encoder-model.ts'
 import { type NativeContract, recogniseInputs } from '../../src/runtime/native-contract.ts'
 import { sketch } from '../support/graphs.ts'
-import { describedModel, expectedRow, goldenImages, NativeRun, nativeExport, nativeExports } from './native-run.ts'
+import { expectedRow, goldenImages, NativeRun, nativeExport, nativeExports } from './native-run.ts'
 
 const NAFLEX = 'siglip2-naflex-p4-g4/dynamo20-naflex.onnx'
 
 async function contractOf(source: string | Uint8Array): Promise<NativeContract> {
-  const found = recogniseInputs(await describedModel(source))
+  const found = recogniseInputs(await readEncoderModel(source))
   if (typeof found === 'string') throw new Error(found)
   return found
 }
@@ -105,7 +106,7 @@ describe('recognising a contract', () => {
     ['patch of another length', { patch_size: 5 }, /patches hold 48 values/],
   ])('says what is wrong with the %s in the metadata', async (_, more, reason) => {
     const source = await changed(NAFLEX, (model) => said(model, more))
-    expect(recogniseInputs(await describedModel(source))).toMatch(reason)
+    expect(recogniseInputs(await readEncoderModel(source))).toMatch(reason)
   })
 
   it('refuses an output that the metadata name and the model lacks', async () => {
@@ -138,7 +139,7 @@ describe('recognising a contract', () => {
     const { model } = sketch(17, inputs, (builder, values) => values.map((value) => builder.identity(value)))
     for (const value of model.graph.inputs.slice(1))
       value.type = { kind: 'tensor', dtype: 'int64', dims: value.declaredDims }
-    expect(recogniseInputs(await describedModel(serializeModel(model)))).toMatch(reason)
+    expect(recogniseInputs(await readEncoderModel(serializeModel(model)))).toMatch(reason)
   })
 
   it('is kept by passes that rewrite the model', async () => {
@@ -154,7 +155,7 @@ describe('recognising a contract', () => {
     const source = await changed('idefics2-p4-g6/ts17-pixel-mask-tokens.onnx', (model) => {
       runPasses(registry, model, ['mask'])
     })
-    expect(recogniseInputs(await describedModel(source))).toMatch(/vitpass has made it tell padding apart/)
+    expect(recogniseInputs(await readEncoderModel(source))).toMatch(/vitpass has made it tell padding apart/)
   })
 })
 

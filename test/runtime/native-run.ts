@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
-import { type EncoderModel, readEncoderModel } from '../../src/runtime/encoder-model.ts'
+import { readEncoderModel } from '../../src/runtime/encoder-model.ts'
 import type { Image } from '../../src/runtime/image.ts'
 import { nativeStrategy } from '../../src/runtime/native.ts'
 import type { Allocate, Batch, Feeds, HostType, Outputs, Strategy } from '../../src/runtime/strategy.ts'
@@ -136,8 +136,4 @@ export class NativeRun {
   async close(): Promise<void> {
     await this.#session.release()
   }
-}
-
-export function describedModel(source: string | Uint8Array): Promise<EncoderModel> {
-  return readEncoderModel(source)
 }

@@ -27,8 +27,9 @@ export function readProvenance(model: Model): Provenance {
   if (text === undefined) return { version: 1, passes: [] }
   try {
     const parsed: unknown = JSON.parse(text)
-    if (typeof parsed === 'object' && parsed !== null && 'passes' in parsed && Array.isArray(parsed.passes)) {
-      return { ...parsed, version: 1, passes: parsed.passes.filter(isApplied) }
+    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) {
+      const passes = 'passes' in parsed && Array.isArray(parsed.passes) ? parsed.passes.filter(isApplied) : []
+      return { ...parsed, version: 1, passes }
     }
   } catch {
     // Another tool's text under our key: nothing of ours was applied.

@@ -2,6 +2,7 @@ import { VitpassError } from '../errors.ts'
 import type { EncoderModel } from './encoder-model.ts'
 import { groupedStrategy } from './grouped.ts'
 import { maskedStrategy } from './masked.ts'
+import { nativeStrategy } from './native.ts'
 import type { Strategy } from './strategy.ts'
 
 /** What the user asked for and the machine allows, as far as strategies need it. */
@@ -23,6 +24,7 @@ export type StrategyMaker = (model: EncoderModel, options: StrategyOptions) => S
 
 /** In order of preference: the first that fits is used. */
 const MAKERS: readonly (readonly [name: string, make: StrategyMaker])[] = [
+  ['native', nativeStrategy],
   ['masked', maskedStrategy],
   ['grouped', groupedStrategy],
 ]

@@ -40,6 +40,8 @@ export interface EncoderModel {
   readonly patch: Size | null
   /** Values of this many bytes are its weights. */
   readonly weightBytes: number
+  /** Element types of its weights. */
+  readonly weightTypes: ReadonlySet<DType>
 }
 
 /**
@@ -56,6 +58,7 @@ export async function readEncoderModel(source: string | Uint8Array): Promise<Enc
     applied: appliedTo(model),
     patch: patchOf(inputs),
     weightBytes: weightBytes(model.graph),
+    weightTypes: new Set(model.graph.initializers.flatMap(({ dtype }) => dtype ?? [])),
   }
 }
 

@@ -47,8 +47,16 @@ export interface GoldenCase {
   readonly images: readonly GoldenImage[]
   readonly tolerance: Readonly<Record<Precision, number>>
   readonly models: readonly ExportEntry[]
-  /** Where the model comes from; `refuse` says why no mask makes it exact, for those that must be refused. */
-  readonly origin: { readonly library: string; readonly class: string; readonly refuse?: string }
+  /**
+   * Where the model comes from; `refuse` says why no mask makes it exact, for those that must be refused; `native` is set where images
+   * of any size come in as patches, or as pictures with a mask.
+   */
+  readonly origin: {
+    readonly library: string
+    readonly class: string
+    readonly refuse?: string
+    readonly native?: boolean
+  }
   /** What PyTorch answers for image `index` alone, without a batch axis. @throws Error where there is none */
   expected(prefix: string, index: number): Dense
 }

@@ -1,0 +1,139 @@
+import { resolve } from 'node:path'
+import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { readEncoderModel } from '../../src/runtime/encoder-model.ts'
+import type { Image } from '../../src/runtime/image.ts'
+import { nativeStrategy } from '../../src/runtime/native.ts'
+import type { Allocate, Batch, Feeds, HostType, Outputs, Strategy } from '../../src/runtime/strategy.ts'
+import { caseNames, type ExportEntry, exportPath, type GoldenCase, loadCase } from '../support/cases.ts'
+import { fromHalves } from '../support/float16.ts'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+
+export const OPTIONS = { batchTokens: 4096, batchBytes: 1 << 26, maxPadding: 0.3, lanes: 1 }
+
+export interface NativeExport {
+  readonly name: string
+  readonly path: string
+  readonly goldenCase: GoldenCase
+  readonly entry: ExportEntry
+}
+
+/** Exports of models that take any size natively. */
+export function nativeExports(): NativeExport[] {
+  return caseNames(ROOT).flatMap((name) => {
+    const goldenCase = loadCase(ROOT, name)
+    if (goldenCase.origin.native !== true) return []
+    return goldenCase.models.map((entry) => ({
+      name: entry.file.replace('../../fixtures/', ''),
+      path: exportPath(goldenCase, entry),
+      goldenCase,
+      entry,
+    }))
+  })
+}
+
+/** The one export whose name ends so. @throws Error where there is none, or more than one */
+export function nativeExport(ending: string): NativeExport {
+  const [found, other] = nativeExports().filter(({ name }) => name.endsWith(ending))
+  if (found === undefined || other !== undefined) throw new Error(`not one native export ends in ${ending}`)
+  return found
+}
+
+export function goldenImages({ images, channels }: GoldenCase): Image[] {
+  return images.map(({ pixels, height, width }) => ({ data: pixels.data, channels, height, width }))
+}
+
+/** What PyTorch answers for an image alone, its tokens averaged where the export gives tokens. */
+export function expectedRow({ goldenCase, entry }: NativeExport, output: string, index: number): number[] {
+  const { data, dims } = goldenCase.expected(entry.outputs[output] ?? output, index)
+  const features = dims.at(-1) ?? 1
+  const tokens = data.length / features
+  return Array.from({ length: features }, (_, f) => {
+    let sum = 0
+    for (let t = 0; t < tokens; t++) sum += data[t * features + f] ?? 0
+    return sum / tokens
+  })
+}
+
+/** The output that rows are made of. */
+export async function pooledOutput(path: string): Promise<string> {
+  const strategy = nativeStrategy(await readEncoderModel(path), OPTIONS)
+  if (typeof strategy === 'string') throw new Error(strategy)
+  return strategy.outputs[0] ?? ''
+}
+
+const ARRAYS = {
+  float32: Float32Array,
+  float64: Float64Array,
+  float16: Uint16Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+  int8: Int8Array,
+  bool: Uint8Array,
+}
+
+// The compiler does not follow that the array of a type is of that type.
+const allocate = ((type: HostType, length: number) => new ARRAYS[type](length)) as Allocate
+
+/** A native strategy and a session, without the encoder: plans, feeds, runs and divides the answers. */
+export class NativeRun {
+  readonly strategy: Strategy
+  readonly batches: Batch[] = []
+  readonly #session: InferenceSession
+
+  private constructor(strategy: Strategy, session: InferenceSession) {
+    this.strategy = strategy
+    this.#session = session
+  }
+
+  static async open(
+    source: string | Uint8Array,
+    options: Partial<typeof OPTIONS> & { output?: string } = {},
+  ): Promise<NativeRun> {
+    const strategy = nativeStrategy(await readEncoderModel(source), { ...OPTIONS, ...options })
+    if (typeof strategy === 'string') throw new Error(strategy)
+    const settings = { intraOpNumThreads: 1, logSeverityLevel: 4 as const }
+    const session =
+      typeof source === 'string'
+        ? await InferenceSession.create(source, settings)
+        : await InferenceSession.create(source, settings)
+    return new NativeRun(strategy, session)
+  }
+
+  async check(): Promise<void> {
+    await this.strategy.check?.((feeds) => this.run(feeds))
+  }
+
+  async encode(images: readonly Image[]): Promise<Float32Array[]> {
+    const rows: Float32Array[] = []
+    for (const batch of this.strategy.plan(images)) {
+      this.batches.push(batch)
+      const feeds = this.strategy.feeds(batch, images, allocate)
+      let step = feeds.next()
+      while (step.done !== true) step = feeds.next()
+      const made = this.strategy.rows(await this.run(step.value), batch)
+      for (const [i, member] of batch.members.entries()) {
+        const row = made[i]
+        if (row === undefined || rows[member] !== undefined) throw new Error(`image ${member} has not one row`)
+        rows[member] = row
+      }
+    }
+    return rows
+  }
+
+  async run(feeds: Feeds): Promise<Outputs> {
+    const tensors = Object.entries(feeds).map(([name, { type, data, dims }]) => [name, new Tensor(type, data, dims)])
+    const results = await this.#session.run(Object.fromEntries(tensors), [...this.strategy.outputs])
+    return Object.fromEntries(
+      Object.entries(results).map(([name, { data, dims }]) => [
+        name,
+        { data: data instanceof Uint16Array ? fromHalves(data) : Float32Array.from(data as Float32Array), dims },
+      ]),
+    )
+  }
+
+  async close(): Promise<void> {
+    await this.#session.release()
+  }
+}

@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'IMAGE_TOO_LARGE'
   | 'RUNTIME_MISSING'
   | 'RUNTIME_FAILED'
+  | 'BAD_IMAGE'
   | 'INTERNAL'
 
 export interface ErrorDetail {

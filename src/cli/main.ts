@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import yargs, { type CommandModule } from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { diffCommand } from './diff.ts'
+import { encodeCommand } from './encode.ts'
 import { EXIT, exitCodeFor } from './exit-code.ts'
 import { CommandFailure, failureDocument, toVitpassError } from './failure.ts'
 import { inspectCommand } from './inspect.ts'
@@ -13,7 +14,14 @@ import { verifyCommand } from './verify.ts'
 import { packageVersion } from './version.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: each command has arguments of its own, which only yargs brings together.
-const COMMANDS: CommandModule<object, any>[] = [runCommand, verifyCommand, diffCommand, inspectCommand, passesCommand]
+const COMMANDS: CommandModule<object, any>[] = [
+  runCommand,
+  verifyCommand,
+  encodeCommand,
+  diffCommand,
+  inspectCommand,
+  passesCommand,
+]
 
 const EPILOGUE = `Start with:
   vitpass inspect vit.onnx                   what the model is made of, and which passes fit it

@@ -7,7 +7,7 @@ import { type FromThread, fromPlain, type ThreadStart, type ToThread } from './t
 
 /** Beside this module, from the sources, from the build, and in the bundled command line. */
 const FROM_SOURCES = import.meta.url.endsWith('.ts')
-const THREAD = new URL(FROM_SOURCES ? './encoder-thread.ts' : './encoder-thread.js', import.meta.url)
+const THREAD = new URL(`../runtime/encoder-thread.${FROM_SOURCES ? 'ts' : 'js'}`, import.meta.url)
 
 /** The sources are run by the tsx package where Node itself does not take TypeScript. */
 const NEEDS_TSX = FROM_SOURCES && !('typescript' in process.features && Boolean(process.features.typescript))

@@ -19,8 +19,6 @@ const { metafile } = await build({
   platform: 'node',
   target: 'node20.19',
   minifySyntax: true,
-  // A script that is run from bytecode cannot import, but it can require.
-  supported: { 'dynamic-import': false },
   // Native code and what only some commands need stay packages of their own.
   external: ['onnxruntime-node', 'sharp', 'cli-progress'],
   alias: { 'string-width': resolve(TOOLS, 'plain-width.mjs') },

@@ -6,6 +6,8 @@ import type { Lowering, LoweringRule } from '../src/rewrite/attention/lowering.t
 import { multiHeadAttention, packedAttention } from '../src/rewrite/attention/microsoft.ts'
 import { onnxAttention } from '../src/rewrite/attention/onnx.ts'
 import { builderFor } from '../src/rewrite/builder-for.ts'
+import { applyRules } from '../src/rewrite/engine.ts'
+import { keyBias } from '../src/rewrite/rules/key-bias.ts'
 
 const RULES: readonly LoweringRule[] = [onnxAttention, multiHeadAttention, packedAttention]
 
@@ -41,6 +43,8 @@ export const eager: Pass = {
       if ('build' in lowering && output !== null) model.graph.replaceUses(output, lowering.build(builder))
     }
     tidy(model.graph)
-    return { status: 'applied', sites: { attention: found.length } }
+    // What a fused operator hid from the canonical rules.
+    const opened = applyRules(model, [keyBias], () => ({ ...context, facts: trace(model).facts }))
+    return { status: 'applied', sites: { attention: found.length, ...opened } }
   },
 }

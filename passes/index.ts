@@ -1,4 +1,5 @@
 import type { Registry } from '../src/pipeline/run.ts'
+import { bucket } from './bucket.ts'
 import { canonical } from './canonical.ts'
 import { dynshape } from './dynshape.ts'
 import { eager } from './eager.ts'
@@ -8,6 +9,6 @@ import { zero } from './zero.ts'
 
 /** Every pass, in the order in which they run. */
 export const registry: Registry = {
-  passes: [canonical, eager, dynshape, mask, posenc, zero],
+  passes: [canonical, eager, dynshape, mask, posenc, zero, bucket],
   presets: { padproof: ['eager', 'dynshape', 'mask', 'posenc', 'zero'] },
 }

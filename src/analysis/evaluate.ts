@@ -7,12 +7,9 @@ import type { Value } from '../ir/value.ts'
 import type { Facts } from './facts.ts'
 import { listOf } from './facts.ts'
 import { normalAxis } from './shapes/context.ts'
+import { type Dense, permuted, rowMajor, StridedView, viewOf } from './strided.ts'
 
-/** A dense array in row-major order. Doubles hold every float and every index exactly. */
-export interface Dense {
-  readonly dims: readonly number[]
-  readonly data: Float64Array
-}
+export type { Dense } from './strided.ts'
 
 /** Elements at most: a position table of 4096 tokens by 4096 channels. */
 const LIMIT = 1 << 24
@@ -120,60 +117,24 @@ function cannot(node: Node | null, value: Value | null, why: string): VitpassErr
 function fromTensor(tensor: Tensor): Dense {
   if (isInteger(tensor.dtype)) return { dims: tensor.dims, data: Float64Array.from(readInts(tensor)) }
   if (!isFloat(tensor.dtype)) throw cannot(null, null, `${tensor.name} holds ${tensor.dtype}`)
-  return { dims: tensor.dims, data: Float64Array.from(readFloats(tensor)) }
-}
-
-function stridesOf(dims: readonly number[]): number[] {
-  const strides = dims.map(() => 1)
-  for (let axis = dims.length - 2; axis >= 0; axis -= 1)
-    strides[axis] = (strides[axis + 1] ?? 1) * (dims[axis + 1] ?? 1)
-  return strides
-}
-
-/** An array of the given shape whose element at `index` is read from `source` at offset plus the strides' sum. */
-function strided(source: Float64Array, dims: readonly number[], strides: readonly number[], offset = 0): Dense {
-  const data = new Float64Array(elementCount(dims))
-  const last = dims.length - 1
-  const run = dims[last] ?? 1
-  const step = strides[last] ?? 0
-  const index = dims.map(() => 0)
-  let at = offset
-  for (let i = 0; i < data.length; ) {
-    for (let k = 0; k < run; k += 1, i += 1) data[i] = source[at + k * step] ?? Number.NaN
-    for (let axis = last - 1; axis >= 0; axis -= 1) {
-      const next = (index[axis] ?? 0) + 1
-      at += strides[axis] ?? 0
-      if (next < (dims[axis] ?? 1)) {
-        index[axis] = next
-        break
-      }
-      at -= next * (strides[axis] ?? 0)
-      index[axis] = 0
-    }
-  }
-  return { dims, data }
+  return { dims: tensor.dims, data: new Float64Array(readFloats(tensor)) }
 }
 
 function transpose(x: Dense, given: readonly number[] | undefined): Dense {
-  const perm = given ?? x.dims.map((_, i) => x.dims.length - 1 - i)
-  const strides = stridesOf(x.dims)
-  return strided(
-    x.data,
-    perm.map((axis) => x.dims[axis] ?? 1),
-    perm.map((axis) => strides[axis] ?? 1),
-  )
+  return permuted(x, given ?? x.dims.map((_, i) => x.dims.length - 1 - i))
 }
 
 function broadcastTo(x: Dense, dims: readonly number[]): Dense {
-  const own = stridesOf(x.dims)
+  if (x.dims.join() === dims.join()) return x
+  const { base, strides, offset } = viewOf(x)
   const shift = dims.length - x.dims.length
-  const strides = dims.map((_, axis) => ((x.dims[axis - shift] ?? 1) === 1 ? 0 : (own[axis - shift] ?? 0)))
-  return strided(x.data, dims, strides)
+  const steps = dims.map((_, axis) => ((x.dims[axis - shift] ?? 1) === 1 ? 0 : (strides[axis - shift] ?? 0)))
+  return new StridedView(base, dims, steps, offset)
 }
 
 /** Repeats an array along every axis, as often as its lengths go into the given ones. */
 function tile(x: Dense, dims: readonly number[]): Dense {
-  const own = stridesOf(x.dims)
+  const own = rowMajor(x.dims)
   const data = new Float64Array(elementCount(dims))
   for (let i = 0; i < data.length; i += 1) {
     let rest = i
@@ -240,8 +201,8 @@ function sliceOf(node: Node, x: Dense, facts: Facts, dims: readonly number[]): D
   const starts = numbers(1, 'starts') ?? []
   const axes = numbers(3, 'axes') ?? starts.map((_, i) => i)
   const steps = numbers(4, 'steps') ?? starts.map(() => 1)
-  const own = stridesOf(x.dims)
-  let offset = 0
+  const { base, strides: own, ...view } = viewOf(x)
+  let { offset } = view
   const strides = [...own]
   for (const [i, given] of axes.entries()) {
     const axis = normalAxis(given, x.dims.length)
@@ -252,5 +213,5 @@ function sliceOf(node: Node, x: Dense, facts: Facts, dims: readonly number[]): D
     offset += start * (own[axis] ?? 1)
     strides[axis] = (own[axis] ?? 1) * step
   }
-  return strided(x.data, dims, strides, offset)
+  return new StridedView(base, dims, strides, offset)
 }

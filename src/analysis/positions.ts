@@ -4,9 +4,10 @@ import type { Node } from '../ir/node.ts'
 import type { Value } from '../ir/value.ts'
 import { slice } from './dependence.ts'
 import { shapeSummary } from './describe.ts'
-import { type Dense, evaluate } from './evaluate.ts'
+import { evaluate } from './evaluate.ts'
 import { dependsOnSize, isPatchRow, isTokenRow } from './grid.ts'
 import { type ResizeKind, readResize } from './resize-kind.ts'
+import { type Dense, permuted, StridedView, viewOf } from './strided.ts'
 import type { GridOperand } from './token-sites.ts'
 import type { Trace } from './trace.ts'
 
@@ -153,39 +154,30 @@ function resizedTable(
   if (outDims[2] !== sizes.rows || outDims[3] !== sizes.cols) {
     throw refused(`the position table is resized to ${outDims[2]}x${outDims[3]}, not to the patch grid`, resize)
   }
-  // Markers above every weight show which element of the resized table each element of the operand is.
+  // Markers above every weight show which element of the resized table each element of the operand is: they count through the patches.
   const base = 2 ** 40
-  const markers = { dims: outDims, data: new Float64Array(hidden * patches) }
-  for (let i = 0; i < markers.data.length; i += 1) markers.data[i] = base + i
+  const counted = new Float64Array(hidden * patches)
+  for (let i = 0; i < counted.length; i += 1) counted[i] = base + i
+  const [, , high = 1, wide = 1] = outDims
+  const markers = permuted({ dims: [1, high, wide, hidden], data: counted }, [0, 3, 1, 2])
   const all = tokenRows(evaluate(value, facts, new Map([[resized, markers]])), operand)
-  for (let patch = 0; patch < patches; patch += 1) {
-    for (let d = 0; d < hidden; d += 1) {
-      if (all[(prefix + patch) * hidden + d] !== base + d * patches + patch) {
-        throw refused('the resized position table is not added row by row to the patches', resize)
-      }
-    }
-  }
+  const view = viewOf(stored)
   const front = all.slice(0, prefix * hidden)
+  const behind = all.subarray(prefix * hidden)
+  if (!isSame(behind, counted)) {
+    throw refused('the resized position table is not added row by row to the patches', resize)
+  }
   if (front.some((x) => x >= base)) throw refused('a prefix token takes its position from the resized table', resize)
   return {
     ...placed(operand),
     prefix: { dims: [prefix, hidden], data: front },
-    table: { dims: [rows, cols, hidden], data: channelsLast(stored.data, rows * cols, hidden) },
+    table: permuted(new StridedView(view.base, [hidden, rows, cols], view.strides.slice(1), view.offset), [1, 2, 0]),
     resize: { ...readResize(resize, facts, opset, [rows, cols], kind), node: resize },
   }
 }
 
 function placed({ site, value, order }: Operand): Pick<PositionTable, 'site' | 'value' | 'order'> {
   return { site, value, order }
-}
-
-/** [hidden, cells] to [cells, hidden]. */
-function channelsLast(data: Float64Array, cells: number, hidden: number): Float64Array {
-  const turned = new Float64Array(data.length)
-  for (let d = 0; d < hidden; d += 1) {
-    for (let cell = 0; cell < cells; cell += 1) turned[cell * hidden + d] = data[d * cells + cell] ?? Number.NaN
-  }
-  return turned
 }
 
 /** Patches in reading order, behind a fixed number of other tokens or none. */
@@ -196,26 +188,31 @@ function isPrefixThenGrid(tokens: Dim, trace: Trace): boolean {
 
 /** The operand as [tokens, hidden]: its batch, where it has one, must repeat one table. */
 function tokenRows(dense: Dense, { site, order, hidden }: Operand): Float64Array {
-  const dims = [...dense.dims]
-  while (dims.length < 3) dims.unshift(1)
-  const strides = [(dims[1] ?? 1) * (dims[2] ?? 1), dims[2] ?? 1, 1]
-  const [batch = 1, tokens = 0, width = 0] = order.map((axis) => dims[axis])
-  const [batchStep = 0, tokenStep = 0, hiddenStep = 0] = order.map((axis) => strides[axis])
+  const missing = 3 - dense.dims.length
+  const { base, dims, strides, offset } = viewOf(dense)
+  const whole = new StridedView(
+    base,
+    [...Array<number>(missing).fill(1), ...dims],
+    [...Array<number>(missing).fill(0), ...strides],
+    offset,
+  )
+  const { dims: turned, data } = permuted(whole, order)
+  const [batch = 1, tokens = 0, width = 0] = turned
   if (tokens !== site.dims[order[1]]?.n || width !== hidden) {
     throw refused(`the position table is [${dense.dims.join(', ')}], not one row for each token`, site.node)
   }
-  const rows = new Float64Array(tokens * hidden)
-  for (let b = 0; b < batch; b += 1) {
-    for (let t = 0; t < tokens; t += 1) {
-      const from = b * batchStep + t * tokenStep
-      for (let d = 0; d < hidden; d += 1) {
-        const x = dense.data[from + d * hiddenStep] ?? Number.NaN
-        if (b === 0) rows[t * hidden + d] = x
-        else if (x !== rows[t * hidden + d]) {
-          throw refused('the position table differs between the images of the traced batch', site.node)
-        }
-      }
+  const size = tokens * hidden
+  const rows = data.subarray(0, size)
+  for (let b = 1; b < batch; b += 1) {
+    if (!isSame(data.subarray(b * size, (b + 1) * size), rows)) {
+      throw refused('the position table differs between the images of the traced batch', site.node)
     }
   }
   return rows
+}
+
+function isSame(a: Float64Array, b: Float64Array): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i += 1) if (a[i] !== b[i]) return false
+  return true
 }

@@ -23,6 +23,10 @@ export interface BucketHints {
     readonly optimal: boolean
     /** By what share of the least cost this plan can be above it. */
     readonly atMostAbove: number
+    /** What all images cost, in the unit of `cost`, and how that compares: without any padding, and in one bucket for all. */
+    readonly cost: number
+    readonly overUnpadded: number
+    readonly ofSingle: number
   }
 }
 

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import yargs, { type CommandModule } from 'yargs'
 import { hideBin } from 'yargs/helpers'
+import { bucketCommand } from './bucket.ts'
 import { diffCommand } from './diff.ts'
 import { encodeCommand } from './encode.ts'
 import { EXIT, exitCodeFor } from './exit-code.ts'
@@ -16,6 +17,7 @@ import { packageVersion } from './version.ts'
 // biome-ignore lint/suspicious/noExplicitAny: each command has arguments of its own, which only yargs brings together.
 const COMMANDS: CommandModule<object, any>[] = [
   runCommand,
+  bucketCommand,
   verifyCommand,
   encodeCommand,
   diffCommand,

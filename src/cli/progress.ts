@@ -8,13 +8,16 @@ export interface Progress {
   stop(): void
 }
 
-/** A bar on stderr while a large file is written to, on a terminal only; elsewhere it stays silent. */
-export async function showProgress(terminal: boolean): Promise<Progress> {
-  if (!terminal) return { onProgress: () => {}, stop: () => {} }
+/** Where a bar can be drawn: stderr, with `isTTY` set where it is a terminal. */
+export type Screen = NodeJS.WritableStream & { readonly isTTY?: boolean }
+
+/** A bar while a large file is written, on a terminal only; elsewhere it stays silent. */
+export async function showProgress(screen: Screen = process.stderr): Promise<Progress> {
+  if (screen.isTTY !== true) return { onProgress: () => {}, stop: () => {} }
   const { default: cliProgress } = await import('cli-progress')
   const bar = new cliProgress.SingleBar({
     format: 'writing [{bar}] {percentage}% | {eta} s left',
-    stream: process.stderr,
+    stream: screen,
     clearOnComplete: true,
     linewrap: true,
     gracefulExit: false,

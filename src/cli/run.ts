@@ -1,19 +1,15 @@
-import { statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs'
 import { VitpassError } from '../errors.ts'
-import type { Model } from '../ir/model.ts'
 import { PassRefusedError, runPasses } from '../pipeline/run.ts'
 import { EXIT } from './exit-code.ts'
 import { CommandFailure, failureDocument, toVitpassError, withModel } from './failure.ts'
 import { onlyOne, parsePassNames, parsePassOptions, TEXT } from './flags.ts'
 import { print, tell } from './print.ts'
-import { showProgress } from './progress.ts'
-import { writeReportFile } from './report-file.ts'
 import { findIdle, formatRun, type RunDocument } from './run-report.ts'
-import { verifyBeforeWriting } from './run-verify.ts'
 import { checkTarget, defaultOutput } from './target.ts'
 import { verificationError } from './verify-report.ts'
+import { writeOutput } from './write-output.ts'
 
 interface RunFlags {
   readonly model: string
@@ -74,7 +70,7 @@ async function runAndReport(args: RunArguments): Promise<void> {
   if (reportPath !== undefined) checkReportPath(reportPath, args.model, output)
 
   const { document, idle, failure } = await transform(args, output)
-  if (reportPath !== undefined) keepReport(reportPath, document, failure)
+  if (reportPath !== undefined) await keepReport(reportPath, document, failure)
   if (failure !== undefined) {
     const told = args.explain || document.verification !== undefined
     if (told && !args.json && document.passes !== undefined) print(formatRun(document, args.explain))
@@ -107,8 +103,10 @@ async function transform(args: RunArguments, output: string): Promise<Outcome> {
     const model = await readModel(args.model)
     const report = runPasses(registry, model, names, options)
     document = { ...document, ...report }
-    if (args.verify)
+    if (args.verify) {
+      const { verifyBeforeWriting } = await import('./run-verify.ts')
       document = { ...document, verification: await verifyBeforeWriting(model, args.model, output, args) }
+    }
     const unverified = document.verification && verificationError(document.verification, output)
     if (unverified !== undefined) throw unverified
     if (!args.dryRun) document = { ...document, output, bytes: await writeOutput(model, output, args) }
@@ -125,18 +123,6 @@ async function transform(args: RunArguments, output: string): Promise<Outcome> {
   }
 }
 
-/** Writes the model and answers its size in bytes. */
-async function writeOutput(model: Model, path: string, { force, durable }: RunArguments): Promise<number> {
-  const { writeModel } = await import('../onnx/node.ts')
-  const progress = await showProgress(process.stderr.isTTY)
-  try {
-    await writeModel(model, path, { overwrite: force, durable, onProgress: progress.onProgress })
-  } finally {
-    progress.stop()
-  }
-  return statSync(path).size
-}
-
 function checkReportPath(path: string, input: string, output: string): void {
   if (resolve(path) === resolve(output)) {
     throw new VitpassError('USAGE', '--report is the output itself', { where: path, remedy: 'give another path' })
@@ -145,7 +131,8 @@ function checkReportPath(path: string, input: string, output: string): void {
 }
 
 /** A report that cannot be written fails the command, but does not hide an earlier failure. */
-function keepReport(path: string, document: RunDocument, failure: VitpassError | undefined): void {
+async function keepReport(path: string, document: RunDocument, failure: VitpassError | undefined): Promise<void> {
+  const { writeReportFile } = await import('./report-file.ts')
   try {
     writeReportFile(path, failure === undefined ? document : failureDocument(failure, document))
   } catch (error) {

@@ -206,6 +206,7 @@ export class Graph {
    * @throws VitpassError when a value depends on itself
    */
   sort(): void {
+    if (this.isSorted()) return
     const sorted: Node[] = []
     const state = new Map<Node, 'open' | 'done'>()
     for (const root of this.nodes) {
@@ -228,18 +229,32 @@ export class Graph {
         }
       }
     }
-    if (sorted.every((node, i) => node === this.nodes[i])) return
     this.nodes.length = 0
     for (const node of sorted) this.nodes.push(node)
     this.touch()
   }
 
+  private isSorted(): boolean {
+    const done = new Set<Node>()
+    for (const node of this.nodes) {
+      for (const maker of this.producersOf(node)) if (!done.has(maker)) return false
+      done.add(node)
+    }
+    return true
+  }
+
   /** Nodes of this graph whose outputs a node reads, itself or in a subgraph. */
   private producersOf(node: Node): Node[] {
-    const read = [node, ...node.subgraphs.flatMap((graph) => [...graph.walk()])].flatMap((reader) => reader.inputs)
-    const makers = new Set<Node>()
-    for (const value of read) if (value?.producer?.graph === this && value.producer !== node) makers.add(value.producer)
-    return [...makers]
+    const makers: Node[] = []
+    const collect = (reader: Node): void => {
+      for (const value of reader.inputs) {
+        const maker = value?.producer
+        if (maker?.graph === this && maker !== node) makers.push(maker)
+      }
+    }
+    collect(node)
+    for (const subgraph of node.subgraphs) for (const inner of subgraph.walk()) collect(inner)
+    return makers
   }
 
   /** Every node here and in subgraphs, outer nodes before their bodies. */

@@ -144,7 +144,7 @@ describe('a run', () => {
       ['mask', false, 'applied'],
       ['posenc', false, 'applied'],
     ])
-    expect(report.passes[1]?.sites).toEqual({ attention: 2 })
+    expect(report.passes[1]?.sites).toEqual({ attention: 2, 'key bias': 2 })
     expect(report.passes[3]?.sites).toEqual({ softmax: 2 })
     expect(report.passes[4]?.sites).toEqual({ 'position table': 1 })
     expect(report.nodesBefore).toBe(nodesBefore)

@@ -331,3 +331,55 @@ describe('the engine', () => {
     )
   })
 })
+
+describe('key-bias', () => {
+  const QKV = { q: ['batch', 2, 'tokens', 4], x: ['batch', 'tokens', 8] }
+  const bias = () => floatTensor([8], [3, -2, 1, 0.5, -1, 2, -3, 4])
+  const split = (b: Builder, x: Value) => b.transpose(b.reshape(x, b.int64([0, 0, 2, 4])), { perm: [0, 2, 3, 1] })
+  const attend = (b: Builder, q: Value, k: Value) =>
+    b.softmax(b.add(b.mul(b.matMul(q, k), b.float(0.5)), b.float(1)), { axis: -1 })
+
+  it('drops a bias that all keys share', async () => {
+    const { ops, counts } = await settle(() =>
+      sketch(17, QKV, (b, [q, x]) => [attend(b, q as Value, split(b, b.add(x as Value, b.constant(bias()))))]),
+    )
+    expect(counts['key bias']).toBe(1)
+    expect(ops.filter((op) => op === 'Add')).toHaveLength(1)
+  })
+
+  it.each<[string, (b: Builder, q: Value, x: Value) => Value[]]>([
+    ['of the queries', (b, q, x) => [attend(b, b.add(q, b.constant(floatTensor([4], [3, -2, 1, 0.5]))), split(b, x))]],
+    [
+      'where the keys are read elsewhere too',
+      (b, q, x) => {
+        const biased = b.add(x, b.constant(bias()))
+        return [attend(b, q, split(b, biased)), b.relu(biased)]
+      },
+    ],
+    [
+      'where the scores are an output',
+      (b, q, x) => {
+        const scores = b.matMul(q, split(b, b.add(x, b.constant(bias()))))
+        return [b.softmax(scores, { axis: -1 }), scores]
+      },
+    ],
+    [
+      'where Softmax runs over the queries',
+      (b, q, x) => [b.softmax(b.matMul(q, split(b, b.add(x, b.constant(bias())))), { axis: 2 })],
+    ],
+    [
+      'where the keys are normalised after it',
+      (b, q, x) => [attend(b, q, split(b, b.tanh(b.add(x, b.constant(bias())))))],
+    ],
+    [
+      'where the sum is scaled by key',
+      (b, q, x) => {
+        const scores = b.matMul(q, split(b, b.add(x, b.constant(bias()))))
+        return [b.softmax(b.mul(scores, b.reduceMax(scores, { axes: [2], keepdims: 1 })), { axis: -1 })]
+      },
+    ],
+  ])('keeps one %s', async (_, draw) => {
+    const { counts } = await settle(() => sketch(17, QKV, (b, [q, x]) => draw(b, q as Value, x as Value)))
+    expect(counts['key bias']).toBeUndefined()
+  })
+})

@@ -19,6 +19,8 @@ const { metafile } = await build({
   platform: 'node',
   target: 'node20.19',
   minifySyntax: true,
+  // A script that runs from kept bytecode cannot import: what is left outside is required.
+  supported: { 'dynamic-import': false },
   // Native code and what only some commands need stay packages of their own.
   external: ['onnxruntime-node', 'sharp', 'cli-progress'],
   alias: { 'string-width': resolve(TOOLS, 'plain-width.mjs') },

@@ -5,6 +5,7 @@ import { foldIntegers } from './fold-integers.ts'
 import { fusableGelu } from './fusable-gelu.ts'
 import { gelu } from './gelu.ts'
 import { idleMask } from './idle-mask.ts'
+import { keyBias } from './key-bias.ts'
 import { keyTranspose } from './key-transpose.ts'
 import { layerNorm } from './layer-norm.ts'
 import { noOp } from './no-op.ts'
@@ -25,5 +26,6 @@ export const canonicalRules: readonly Rule[] = [
   layerNorm,
   gelu,
   fusableGelu,
+  keyBias,
   keyTranspose,
 ]

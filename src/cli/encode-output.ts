@@ -7,6 +7,9 @@ import { readLines } from './lines.ts'
 /** What must be the same for rows to go on in one file: the model and how images are prepared. */
 export type RunState = Readonly<Record<string, unknown>>
 
+/** Rows after which files are brought up to date. */
+const FLUSHED = 64
+
 interface Resumed {
   readonly features: number
   /** How often each name has a row. */
@@ -75,13 +78,20 @@ export class RowOutput {
         `its rows have ${this.features} features, and one has ${row.length}`,
         {
           where: name,
-          remedy: 'name an output whose length does not depend on the image with --output-name',
+          remedy: 'name an output whose length does not depend on the image with --model-output',
         },
       )
     }
     this.data.append(this.format.row(name, row))
     this.names?.append(encode(`${this.count === 0 ? '[' : ','}${JSON.stringify(name)}\n`))
     this.count += 1
+    if (this.count % FLUSHED === 0) this.flush()
+  }
+
+  /** Names last: a row whose name is not there does not count when a run goes on. */
+  private flush(): void {
+    this.data.flush()
+    this.names?.flush()
   }
 
   /**

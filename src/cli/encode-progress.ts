@@ -1,3 +1,5 @@
+import type { Screen } from './progress.ts'
+
 /** Told of each image that is done, encoded or not. */
 export interface EncodeProgress {
   step(): void
@@ -6,11 +8,8 @@ export interface EncodeProgress {
 }
 
 /** A bar on stderr with images a second and the time left, on a terminal only; elsewhere it stays silent. */
-export async function encodeProgress(
-  stream: NodeJS.WriteStream,
-  count: () => Promise<number | null>,
-): Promise<EncodeProgress> {
-  if (!stream.isTTY) return { step: () => {}, clear: () => {} }
+export async function encodeProgress(stream: Screen, count: () => Promise<number | null>): Promise<EncodeProgress> {
+  if (stream.isTTY !== true) return { step: () => {}, clear: () => {} }
   const { default: cliProgress } = await import('cli-progress')
   const total = await count()
   const known = total === null ? '' : ' [{bar}] {percentage}%'

@@ -4,6 +4,7 @@ import { extname, join } from 'node:path'
 import { VitpassError } from '../errors.ts'
 import { entriesOf, isPattern, matchFiles } from './glob.ts'
 import { readLines } from './lines.ts'
+import { STDIN } from './print.ts'
 
 /** Files in a folder that count as images. A file that is named itself is always tried. */
 const IMAGES = new Set(['.jpg', '.jpeg', '.jpe', '.png', '.webp', '.gif', '.tif', '.tiff', '.avif'])
@@ -12,13 +13,13 @@ const IMAGES = new Set(['.jpg', '.jpeg', '.jpe', '.png', '.webp', '.gif', '.tif'
 const LISTS = new Set(['.txt', '.list', '.lst'])
 
 /**
- * Paths of images for what was given: files, folders with all below them, patterns, lists of paths, and `-` for a list on stdin. Nothing is
+ * Paths of images for what was given: files, folders with all below them, patterns, lists of paths, and `STDIN` for a list on stdin. Nothing is
  * held but the names in one folder at a time. Paths in a list are relative to the working folder; empty lines do not count.
  * @throws VitpassError FILE_NOT_FOUND where a path or a list does not exist
  */
 export async function* expandSources(given: readonly string[]): AsyncGenerator<string> {
   for (const item of given) {
-    if (item === '-') {
+    if (item === STDIN) {
       yield* linesOf(process.stdin)
       continue
     }
@@ -33,13 +34,13 @@ export async function* expandSources(given: readonly string[]): AsyncGenerator<s
 
 /** @throws VitpassError as `expandSources`, before any work is done */
 export function checkSources(given: readonly string[]): void {
-  const missing = given.find((item) => item !== '-' && !isPattern(item) && statOf(item) === undefined)
+  const missing = given.find((item) => item !== STDIN && !isPattern(item) && statOf(item) === undefined)
   if (missing !== undefined) throw notFound(missing)
 }
 
 /** How many images there are; null where stdin is among them, which can be read once only. */
 export async function countSources(given: readonly string[]): Promise<number | null> {
-  if (given.includes('-')) return null
+  if (given.includes(STDIN)) return null
   let count = 0
   for await (const _ of expandSources(given)) count += 1
   return count

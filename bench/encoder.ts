@@ -16,6 +16,7 @@ import { readModel, writeModel } from '../src/onnx/node.ts'
 import { runPasses } from '../src/pipeline/run.ts'
 import { type Image, ImageEncoder, Session } from '../src/runtime/index.ts'
 import { normals } from '../test/support/noise.ts'
+import { MatmulBound, usefulFlops } from './matmul-bound.ts'
 import { formatTable, writeResults } from './result-table.ts'
 import { interleave, median, quantile } from './statistics.ts'
 
@@ -76,6 +77,10 @@ async function runSingly(session: Session, input: string, images: readonly Image
   }
 }
 
+function tokensOf({ height, width }: Image): number {
+  return 1 + Math.floor(height / PATCH) * Math.floor(width / PATCH)
+}
+
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now()
   await work()
@@ -127,6 +132,9 @@ const encoder = await ImageEncoder.open(transformed, shared)
 const regrouped = await ImageEncoder.open(path, shared)
 console.log(`${encoder.workers} workers; ${encoder.strategy.why}; against ${regrouped.strategy.kind}`)
 
+const hidden = (await encoder.encode([])).dims[1] ?? 192
+const bound = await MatmulBound.open(hidden, encoder.workers)
+
 const sets = [
   { name: 'photos', images: draw(photoSizes(Number(values.photos), uniform(1))) },
   { name: 'words', images: draw(wordSizes(Number(values.words), uniform(2))) },
@@ -140,8 +148,9 @@ for (const { name, images } of sets) {
     () => timed(() => regrouped.encode(images)),
     () => timed(() => runGrouped(original, input, images)),
     () => timed(() => runSingly(original, input, images)),
+    () => timed(() => bound.run()),
   ]
-  const [ours = [], oursGrouped = [], grouped = [], singly = []] = await interleave(contenders, rounds, 1)
+  const [ours = [], oursGrouped = [], grouped = [], singly = [], matmul = []] = await interleave(contenders, rounds, 1)
   const paired = ours.map((ms, i) => ms / (grouped[i] ?? Number.NaN))
   rows.push({
     set: name,
@@ -153,10 +162,12 @@ for (const { name, images } of sets) {
     quartiles: [quantile(paired, 0.25), quantile(paired, 0.75)],
     toSingly: median(ours) / median(singly),
     oursGroupedToGrouped: median(oursGrouped) / median(grouped),
+    // How long matrix products alone would take for the tokens that count, over how long all took.
+    ofBound: (usefulFlops(model, hidden, images.map(tokensOf)) / bound.flops) * (median(matmul) / median(ours)),
     stall: await longestStall(() => encoder.encode(images)),
   })
 }
-await Promise.all([encoder.close(), regrouped.close(), original.close()])
+await Promise.all([encoder.close(), regrouped.close(), original.close(), bound.close()])
 rmSync(folder, { recursive: true })
 console.log(
   formatTable(
@@ -170,6 +181,7 @@ console.log(
       'quartiles',
       'ours/one by one',
       'strategy grouped/grouped',
+      'of matmul bound',
       'stall ms',
     ],
     rows.map((row) => [
@@ -182,6 +194,7 @@ console.log(
       row.quartiles.map((value) => value.toFixed(3)).join(' to '),
       row.toSingly.toFixed(3),
       row.oursGroupedToGrouped.toFixed(3),
+      row.ofBound.toFixed(3),
       row.stall.toFixed(1),
     ]),
   ),

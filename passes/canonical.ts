@@ -1,13 +1,14 @@
 import { trace } from '../src/analysis/trace.ts'
 import { inlineFunctions } from '../src/ir/inline.ts'
+import { renameShadowing } from '../src/ir/shadow.ts'
 import type { Pass } from '../src/pipeline/pass.ts'
 import { applyRules, type RuleContext } from '../src/rewrite/engine.ts'
 import { canonicalRules } from '../src/rewrite/rules/index.ts'
 
 /**
  * Brings a model to the form that other passes read: constants as initializers, shape arithmetic folded into the targets of
- * Reshape, nodes without effect, always-true masks and the guard of safe softmax removed, compositions written as the one operator
- * that the opset has for them. Nothing it computes changes. Refuses a model that is no vision transformer.
+ * Reshape, nodes without effect, branches that no size takes, always-true masks and the guard of safe softmax removed, compositions
+ * written as the one operator that the opset has for them. Nothing it computes changes. Refuses a model that is no vision transformer.
  */
 export const canonical: Pass = {
   name: 'canonical',
@@ -18,7 +19,9 @@ export const canonical: Pass = {
   run(model) {
     const analyse = (): RuleContext => ({ graph: model.graph, opset: model.opset, facts: trace(model).facts })
     const inlined = inlineFunctions(model)
+    const renamed = renameShadowing(model.graph)
     const sites = {
+      ...(renamed === 0 ? {} : { 'hidden name': renamed }),
       ...(inlined === 0 ? {} : { 'inlined function': inlined }),
       ...applyRules(model, canonicalRules, analyse),
     }

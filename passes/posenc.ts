@@ -1,24 +1,30 @@
+import type { WavePositions } from '../src/analysis/computed-positions.ts'
+import { COORDINATES, type Coordinates } from '../src/analysis/coordinates.ts'
 import { isComputedTable, type LikelyResize, likelyResize } from '../src/analysis/likely-resize.ts'
-import { type Grid, type PositionTable, readPositions } from '../src/analysis/positions.ts'
+import { PositionReader, type Positions, positionSites } from '../src/analysis/position-reader.ts'
+import type { Grid, PositionTable } from '../src/analysis/positions.ts'
 import { RESIZE_KINDS, type ResizeKind } from '../src/analysis/resize-kind.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
-import { isFloat } from '../src/ir/dtype.ts'
+import { type DType, isFloat } from '../src/ir/dtype.ts'
 import { tidy } from '../src/ir/edit.ts'
 import type { Model } from '../src/ir/model.ts'
 import { readProvenance, writeProvenance } from '../src/ir/provenance.ts'
+import type { Value } from '../src/ir/value.ts'
 import { pairOption, readPair } from '../src/pipeline/options.ts'
 import { type Pass, type PassOptions, refuse } from '../src/pipeline/pass.ts'
 import { builderFor } from '../src/rewrite/builder-for.ts'
-import { positionsOnTightGrids, type ResizeRule } from '../src/rewrite/position-grid.ts'
+import type { ResizeRule } from '../src/rewrite/position-grid.ts'
+import { TightPositions } from '../src/rewrite/positions.ts'
 import { Validity } from '../src/rewrite/validity.ts'
 
 /**
  * Gives every image the position embeddings of its own tight grid, instead of one table for the padded size, and 0 at padding.
  *
- * The operand that is added to the tokens and depends on the grid but not on the pixels is traced back to the stored table; whatever
- * resized it is replaced by weights computed for each image. A table that was baked in at one size does not say how its library
- * resizes it: `kind` tells, and the report says what was assumed. Refuses where the stored table cannot be reached, or where its
+ * The operand that meets the tokens and depends on the grid but not on the pixels is traced back to the stored table, whose resize is
+ * replaced by weights computed for each image, or, where it is computed as rotary embeddings are, to the rule that makes it, which is
+ * applied to each image's own lengths. A table that was baked in at one size does not say how its library follows the size: `kind` and
+ * `rotary` tell, and the report says what was assumed. Refuses where the stored table or the rule cannot be reached, or where its
  * native grid cannot be known.
  */
 export const posenc: Pass = {
@@ -44,36 +50,61 @@ export const posenc: Pass = {
       "the table's own grid as ROWSxCOLS, where the file does not show it",
       'ROWSxCOLS, such as 14x14',
     ),
+    rotary: {
+      describe:
+        'how coordinates of rotary positions made for one size follow another: counted, spread over the image, or centred on each axis, the longer or the shorter; auto follows the graph',
+      type: 'string',
+      default: 'auto',
+      choices: ['auto', ...COORDINATES],
+    },
   },
   requires: ['dynshape'],
   run(model, options) {
     const native = nativeGrid(options)
     const traced = trace(model)
     const flow = followTokens(model.graph, traced)
-    const sites = flow.operands.filter((operand) => operand.kind === 'tokens')
+    const sites = positionSites(flow)
     if (sites.length === 0) return { status: 'nothing', notes: ['no position table depends on the image size'] }
     const kind = RESIZE_KINDS.find((known) => known === options.kind) ?? null
-    const tables = sites.map((site) => readPositions(site, traced, native, kind))
+    const coordinates = COORDINATES.find((known) => known === options.rotary) ?? null
+    const reader = new PositionReader(flow, traced, { native, kind, coordinates })
+    const found = sites.map((site) => reader.read(site))
+    const tables = found.filter((positions) => positions.kind === 'table')
     const computed = tables.find((table) => table.resize === null && kind === null && isComputedTable(table))
     if (computed !== undefined) {
       return refuse(
         'the position table holds sines and cosines, and the file does not say whether they are computed anew or resized for another size',
-        computed.site.node,
+        computed.operand.site.node,
         'if the library resizes them, say how with --option posenc.kind=cubic; else encode this model in groups of equal size',
       )
     }
     const notes = new Set<string>()
-    const rules = tables.map((table) =>
-      chooseRule(table, kind, Number(options.offset), likelyResize(table, flow, traced), notes),
-    )
-    for (const table of tables) {
-      const dtype = traced.facts.dtype(table.value)
+    const likely = (table: PositionTable) => likelyResize(table, flow, traced)
+    const sited = found.map((positions): Sited => {
+      if (positions.kind === 'table')
+        return { positions, rule: chooseRule(positions, kind, Number(options.offset), likely(positions), notes) }
+      for (const note of describeWaves(positions, coordinates)) notes.add(note)
+      return { positions, rule: null }
+    })
+    for (const { operand } of found) {
+      const dtype = traced.facts.dtype(operand.value)
       if (dtype === undefined || !isFloat(dtype))
-        return refuse(`positions of type ${dtype ?? 'unknown'}`, table.site.node)
+        return refuse(`positions of type ${dtype ?? 'unknown'}`, operand.site.node)
     }
-    placeTables(model, traced, tables, rules)
-    return { status: 'applied', sites: { 'position table': tables.length }, notes: [...notes] }
+    placePositions(model, traced, sited)
+    const counts = { 'position table': tables.length, 'rotary table': found.length - tables.length }
+    return {
+      status: 'applied',
+      sites: Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)),
+      notes: [...notes],
+    }
   },
+}
+
+/** Positions, and how their table is resized, where they are one. */
+interface Sited {
+  readonly positions: Positions
+  readonly rule: ResizeRule | null
 }
 
 function nativeGrid(options: PassOptions): Grid | null {
@@ -102,31 +133,39 @@ function chooseRule(
   return { kind: kind ?? likely.kind, offset }
 }
 
-function placeTables(
-  model: Model,
-  traced: Trace,
-  tables: readonly PositionTable[],
-  rules: readonly ResizeRule[],
-): void {
+/** What was assumed of coordinates that do not follow the image size by themselves. */
+function describeWaves({ rule, frozen, alternatives }: WavePositions, wanted: Coordinates | null): string[] {
+  if (frozen === null) {
+    const unused = wanted !== null && wanted !== rule.name
+    return unused ? [`the graph's own coordinates follow the image size (${rule.name}); posenc.rotary is not used`] : []
+  }
+  const others = alternatives.length === 0 ? '' : ` (${alternatives.join(' and ')} would fit as well: posenc.rotary)`
+  const how = wanted === null ? `taken as ${rule.name}${others}` : `taken as ${rule.name}, as asked`
+  return [`rotary coordinates are made for ${frozen.rows}x${frozen.cols} patches and wrong at other sizes; ${how}`]
+}
+
+function placePositions(model: Model, traced: Trace, sited: readonly Sited[]): void {
   const builder = builderFor(model, traced, 'posenc')
   const validity = Validity.in(model, traced, builder)
-  for (const [i, table] of tables.entries()) {
-    const { node, slot } = table.site
-    const dtype = traced.facts.dtype(table.value)
-    const rule = rules[i]
-    if (rule === undefined || dtype === undefined || !isFloat(dtype)) continue
-    const wide = positionsOnTightGrids(builder, validity, table, rule)
-    const typed = dtype === 'float' ? wide : builder.cast(wide, { to: dtype })
-    node.setInput(
-      slot,
-      isInOrder(table) ? typed : builder.transpose(typed, { perm: [0, 1, 2].map((axis) => table.order.indexOf(axis)) }),
-    )
+  const tight = new TightPositions(builder, validity)
+  const made = new Map<string, Value>()
+  for (const { positions, rule } of sited) {
+    const { site, value } = positions.operand
+    const dtype = traced.facts.dtype(value)
+    if (dtype === undefined || !isFloat(dtype)) continue
+    const key = sharedBy(positions, dtype)
+    const known = made.get(key)
+    const placed = known ?? builder.cast(tight.make(positions, rule), { to: dtype })
+    made.set(key, placed)
+    site.node.setInput(site.slot, placed)
   }
   tidy(model.graph)
   if (readProvenance(model).grid !== undefined) writeProvenance(model, { grid: undefined })
 }
 
-/** True where the table is added to [batch, tokens, hidden] as it is. */
-function isInOrder({ order }: PositionTable): boolean {
-  return order.every((axis, i) => axis === i)
+/** Text that is equal for positions that are: rotary ones serve queries and keys of every layer. */
+function sharedBy(positions: Positions, dtype: DType): string {
+  const { value, order, site } = positions.operand
+  const what = positions.kind === 'table' ? value.name : [positions.rule, positions.waves, [...positions.prefix.data]]
+  return JSON.stringify([what, order, site.dims.length, dtype])
 }

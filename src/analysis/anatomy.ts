@@ -8,7 +8,7 @@ import { dependents } from './dependence.ts'
 import { shapeSummary } from './describe.ts'
 import { dependsOnSize, gridAxes, isPatchRow, isTokenRow } from './grid.ts'
 import { countNorms } from './norms.ts'
-import { type PositionTable, readPositions } from './positions.ts'
+import { PositionReader, type Positions, positionSites } from './position-reader.ts'
 import { followTokens } from './token-flow.ts'
 import type { PoolingKind, SoftmaxSite, TokenFlow } from './token-sites.ts'
 import { type Trace, trace } from './trace.ts'
@@ -25,13 +25,20 @@ export interface AttentionSummary {
 }
 
 export interface PositionSummary {
-  /** Node that adds the table to the tokens. */
+  /** A stored table, rotary positions (computed, and multiplied into queries and keys), or other computed ones. */
+  readonly kind: 'table' | 'rotary' | 'computed' | 'unknown'
+  /** Node at which they meet the tokens: the first of `sites` alike. */
   readonly node: string
+  readonly sites: number
   /** Rows for tokens in front of the patches. */
   readonly prefix: number
   readonly native: { readonly rows: number; readonly cols: number } | null
   /** How the graph resizes the table; `baked` where it adds it as it is; null where it could not be read. */
   readonly resize: string | null
+  /** How a patch's place becomes the coordinate of computed positions. */
+  readonly coordinates?: string
+  /** The only grid at which computed positions are right in this file, though it may run at others. */
+  readonly rightAt?: { readonly rows: number; readonly cols: number }
   /** Why it could not be read. */
   readonly problem?: string
 }
@@ -97,9 +104,7 @@ export function readAnatomy(model: Model): Anatomy {
     patch: { height: patch.height, width: patch.width, node: patch.conv.label },
     hidden,
     prefix: prefixOf(flow, traced, model.graph.outputs),
-    positions: flow.operands
-      .filter((site) => site.kind === 'tokens')
-      .map((site) => summarisePositions(() => readPositions(site, traced, null), site.node)),
+    positions: summariseAllPositions(flow, traced),
     attention,
     blocks: attention.filter((site) => site.kind === 'self').length,
     norms: countNorms(model.graph, facts),
@@ -134,20 +139,50 @@ function headsOf(dims: readonly Dim[]): number | null {
   return rest.reduce((n, atom) => n * atom.n, 1)
 }
 
-function summarisePositions(read: () => PositionTable, node: Node): PositionSummary {
+/** Positions of every layer that are alike count once. */
+function summariseAllPositions(flow: TokenFlow, traced: Trace): PositionSummary[] {
+  const reader = new PositionReader(flow, traced)
+  const alike = new Map<string, PositionSummary>()
+  for (const site of positionSites(flow)) {
+    const one = summarisePositions(() => reader.read(site), site.node)
+    const key = JSON.stringify({ ...one, node: '' })
+    const first = alike.get(key)
+    alike.set(key, first === undefined ? one : { ...first, sites: first.sites + 1 })
+  }
+  return [...alike.values()]
+}
+
+function summarisePositions(read: () => Positions, node: Node): PositionSummary {
   try {
-    const { prefix, table, resize } = read()
+    const positions = read()
+    const common = { node: node.label, sites: 1, prefix: positions.prefix.dims[0] ?? 0 }
+    if (positions.kind === 'waves') {
+      const { rule, frozen } = positions
+      return {
+        kind: node.is('Mul') ? 'rotary' : 'computed',
+        ...common,
+        native: null,
+        resize: null,
+        coordinates: rule.name,
+        ...(frozen === null ? {} : { rightAt: frozen }),
+      }
+    }
+    const { table, resize } = positions
     const [rows = 0, cols = 0] = table.dims
     const offset = resize !== null && resize.offset !== 0 ? ` +${resize.offset}` : ''
-    return {
-      node: node.label,
-      prefix: prefix.dims[0] ?? 0,
-      native: { rows, cols },
-      resize: resize === null ? 'baked' : `${resize.kind}${offset}`,
-    }
+    const how = resize === null ? 'baked' : `${resize.kind}${offset}`
+    return { kind: 'table', ...common, native: { rows, cols }, resize: how }
   } catch (error) {
     if (!(error instanceof VitpassError)) throw error
-    return { node: node.label, prefix: 0, native: null, resize: null, problem: error.message }
+    return {
+      kind: 'unknown',
+      node: node.label,
+      sites: 1,
+      prefix: 0,
+      native: null,
+      resize: null,
+      problem: error.message,
+    }
   }
 }
 

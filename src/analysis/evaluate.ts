@@ -4,8 +4,8 @@ import type { Node } from '../ir/node.ts'
 import { elementCount, type Tensor } from '../ir/tensor.ts'
 import { readFloats, readInts } from '../ir/tensor-data.ts'
 import type { Value } from '../ir/value.ts'
-import type { Facts } from './facts.ts'
-import { listOf } from './facts.ts'
+import { einsum, matmul } from './contract.ts'
+import { decidedBranch, type Facts, listOf } from './facts.ts'
 import { normalAxis } from './shapes/context.ts'
 import { type Dense, permuted, rowMajor, StridedView, viewOf } from './strided.ts'
 
@@ -46,10 +46,39 @@ function compute(value: Value, facts: Facts, visit: (value: Value) => Dense): De
   if (node === null) throw cannot(null, value, 'it is an input of the model')
   if (dims === undefined) throw cannot(node, value, 'its shape is not known')
   if (elementCount(dims) > LIMIT) throw cannot(node, value, 'it is too large')
-  return evaluateNode(node, dims, facts, visit)
+  return evaluateNode(node, value, dims, facts, visit)
 }
 
-function evaluateNode(node: Node, dims: readonly number[], facts: Facts, visit: (value: Value) => Dense): Dense {
+/** Elementwise operators that computed positions are made with, in double precision. */
+const UNARY_MATH: Readonly<Record<string, (x: number) => number>> = {
+  Cos: Math.cos,
+  Sin: Math.sin,
+  Exp: Math.exp,
+  Log: Math.log,
+  Sqrt: Math.sqrt,
+  Neg: (x) => -x,
+  Abs: Math.abs,
+  Floor: Math.floor,
+  Reciprocal: (x) => 1 / x,
+}
+
+const BINARY_MATH: Readonly<Record<string, (a: number, b: number) => number>> = {
+  Add: (a, b) => a + b,
+  Sub: (a, b) => a - b,
+  Mul: (a, b) => a * b,
+  Div: (a, b) => a / b,
+  Pow: (a, b) => a ** b,
+  Min: Math.min,
+  Max: Math.max,
+}
+
+function evaluateNode(
+  node: Node,
+  value: Value,
+  dims: readonly number[],
+  facts: Facts,
+  visit: (value: Value) => Dense,
+): Dense {
   const operand = (slot: number): Dense => {
     const input = node.input(slot)
     if (input === null) throw cannot(node, null, `input ${slot} is missing`)
@@ -57,6 +86,10 @@ function evaluateNode(node: Node, dims: readonly number[], facts: Facts, visit: 
   }
   const slot = 0
   if (node.domain !== '') throw cannot(node, null, `${node.domain}.${node.opType} is not evaluated`)
+  const unary = UNARY_MATH[node.opType]
+  if (unary !== undefined) return { dims, data: operand(slot).data.map(unary) }
+  const binary = BINARY_MATH[node.opType]
+  if (binary !== undefined) return truncated(zip(operand(0), operand(1), dims, binary), node, facts)
   switch (node.opType) {
     case 'Cast':
       return truncated({ dims, data: operand(slot).data }, node, facts)
@@ -83,18 +116,35 @@ function evaluateNode(node: Node, dims: readonly number[], facts: Facts, visit: 
       return gather(operand(0), operand(1), node.int('axis', 0), dims)
     case 'Slice':
       return sliceOf(node, operand(0), facts, dims)
-    case 'Add':
-      return zip(operand(0), operand(1), dims, (a, b) => a + b)
-    case 'Sub':
-      return zip(operand(0), operand(1), dims, (a, b) => a - b)
-    case 'Mul':
-      return zip(operand(0), operand(1), dims, (a, b) => a * b)
-    case 'Div':
-      return truncated(
-        zip(operand(0), operand(1), dims, (a, b) => a / b),
-        node,
-        facts,
-      )
+    case 'Split':
+      return splitOf(node, operand(slot), value, facts)
+    case 'Range': {
+      const [start = 0, step = 1] = [operand(0).data[0], operand(2).data[0]]
+      return { dims, data: Float64Array.from({ length: elementCount(dims) }, (_, i) => start + i * step) }
+    }
+    case 'Where': {
+      const [condition, yes, no] = [operand(0), operand(1), operand(2)].map((x) => broadcastTo(x, dims).data)
+      return { dims, data: Float64Array.from(condition ?? [], (c, i) => (c !== 0 ? yes : no)?.[i] ?? Number.NaN) }
+    }
+    case 'Einsum':
+    case 'MatMul': {
+      const operands = node.inputs.map((_, i) => operand(i))
+      const [left, right] = operands
+      const equation = node.string('equation', '')
+      const made =
+        left === undefined || right === undefined
+          ? null
+          : node.is('MatMul')
+            ? matmul(left, right)
+            : einsum(equation, operands)
+      if (made === null) throw cannot(node, null, `this ${node.opType} is not evaluated`)
+      return { dims, data: made.data }
+    }
+    case 'If': {
+      const taken = decidedBranch(node, facts)?.outputs[node.outputs.indexOf(value)]
+      if (taken === undefined) throw cannot(node, value, 'the branch that it takes is not known')
+      return visit(taken)
+    }
     case 'Resize': {
       const source = operand(slot)
       if (source.dims.join() === dims.join()) return source
@@ -191,6 +241,20 @@ function gather(x: Dense, indices: Dense, axisGiven: number, dims: readonly numb
     }
   }
   return { dims, data }
+}
+
+/** One part of a Split, where it begins along the axis. */
+function splitOf(node: Node, x: Dense, value: Value, facts: Facts): Dense {
+  const axis = normalAxis(node.int('axis', 0), x.dims.length)
+  const { base, strides, offset } = viewOf(x)
+  let start = 0
+  for (const output of node.outputs) {
+    const dims = facts.dims(output)?.map((dim) => dim.n)
+    if (dims === undefined) throw cannot(node, value, 'the lengths of its parts are not known')
+    if (output === value) return new StridedView(base, dims, strides, offset + start * (strides[axis] ?? 0))
+    start += dims[axis] ?? 0
+  }
+  throw cannot(node, value, 'it is no part of the Split')
 }
 
 function sliceOf(node: Node, x: Dense, facts: Facts, dims: readonly number[]): Dense {

@@ -131,3 +131,11 @@ export function singleNumber(value: Value | null, facts: Facts): number | null {
   const first = contents.kind === 'fill' ? contents.value : contents.items[0]
   return first?.atoms.every((atom) => atom.kind === 'int') ? first.n : null
 }
+
+/** The branch that an If takes at every size; null where its condition depends on a size or on contents. */
+export function decidedBranch(node: Node, facts: Facts): Graph | null {
+  const condition = singleNumber(node.input(0), facts)
+  if (!node.is('If') || condition === null) return null
+  const branch = node.attributes.get(condition !== 0 ? 'then_branch' : 'else_branch')
+  return branch?.type === 'graph' ? branch.value : null
+}

@@ -5,7 +5,7 @@ import type { Node } from '../ir/node.ts'
 import { elementCount, type Tensor } from '../ir/tensor.ts'
 import { readFloats, readInts } from '../ir/tensor-data.ts'
 import type { Value } from '../ir/value.ts'
-import { CONTENTS_LIMIT, type Contents, contentsOf, type Fact, Facts } from './facts.ts'
+import { CONTENTS_LIMIT, type Contents, contentsOf, decidedBranch, type Fact, Facts } from './facts.ts'
 import { computeRules } from './shapes/compute.ts'
 import { Context, type ShapeRule } from './shapes/context.ts'
 import { elementwiseRules } from './shapes/elementwise.ts'
@@ -48,10 +48,24 @@ function inferNode(node: Node, facts: Facts, opset: number): void {
     if (output !== null && fact !== null) facts.set(output, fact)
     return
   }
+  if (node.is('If')) return inferDecided(node, facts, opset)
   const rule = RULES[node.operator]
   const context = new Context(node, facts, opset)
   if (rule === undefined) for (const slot of node.outputs.keys()) context.set(slot, null)
   else rule(context)
+}
+
+/** An If whose condition is the same at every size: its branch says what its outputs are. */
+function inferDecided(node: Node, facts: Facts, opset: number): void {
+  const branch = decidedBranch(node, facts)
+  if (branch !== null) {
+    for (const value of branch.initializers) if (value.tensor !== null) facts.set(value, tensorFact(value.tensor))
+    for (const inner of branch.nodes) inferNode(inner, facts, opset)
+  }
+  for (const [slot, output] of node.outputs.entries()) {
+    const fact = facts.get(branch?.outputs[slot] ?? null)
+    if (output !== null) facts.set(output, fact ?? { dims: null, dtype: undefined, contents: null })
+  }
 }
 
 const TENSOR_FACTS = new WeakMap<Tensor, Fact>()

@@ -26,6 +26,8 @@ export interface Trace {
   readonly exported: { readonly rows: number; readonly cols: number } | null
   /** Which of the image input's axes the file declares as numbers. */
   readonly fixed: { readonly batch: boolean; readonly height: boolean; readonly width: boolean }
+  /** Facts at another grid, whether the shapes agree there or not. Inferred once for each grid. */
+  at(rows: number, cols: number): Facts
 }
 
 export interface TraceSizes {
@@ -68,9 +70,13 @@ const CACHE = new WeakMap<
 
 /** Facts at arbitrary sizes, whatever the file's constants say: what does not agree then is baked in. */
 export function freeTrace(model: Model): Facts {
+  return factsAt(model, FREE)
+}
+
+function factsAt(model: Model, grid: { readonly rows: number; readonly cols: number }): Facts {
   const patch = findPatchEmbedding(model)
   const declared = patch.pixels.declaredDims ?? []
-  const sizes = { ...FREE, ...(typeof declared[0] === 'number' ? { batch: declared[0] } : {}) }
+  const sizes = { ...FREE, ...grid, ...(typeof declared[0] === 'number' ? { batch: declared[0] } : {}) }
   const size = { height: sizes.rows * patch.height, width: sizes.cols * patch.width }
   return infer(model.graph, model.opset, inputAxes(model, patch, sizes.batch, size))
 }
@@ -155,7 +161,14 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
   }
   const isFree = best.sizes.rows === FREE.rows || best.sizes.rows === DIVISIBLE.rows
   const exported = readProvenance(model).exported ?? (isFree ? null : { rows: best.sizes.rows, cols: best.sizes.cols })
+  const elsewhere = new Map<string, Facts>()
   return {
+    at(rows, cols) {
+      const key = `${rows} ${cols}`
+      const known = elsewhere.get(key) ?? factsAt(model, { rows, cols })
+      elsewhere.set(key, known)
+      return known
+    },
     exported,
     inputs: callerInputs(model),
     patch,

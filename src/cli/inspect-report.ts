@@ -68,10 +68,17 @@ function describeAnatomy(anatomy: Anatomy): string[][] {
   ]
 }
 
-function describePositions({ native, prefix, resize, problem, node }: PositionSummary): string {
-  if (problem !== undefined) return `${problem}${at(node)}`
+function describePositions(positions: PositionSummary): string {
+  const { kind, native, prefix, resize, coordinates, rightAt, problem, node, sites } = positions
+  const where = `${sites > 1 ? ` in ${formatCount(sites, 'place')}, first` : ''}${at(node)}`
+  if (problem !== undefined) return `${problem}${where}`
+  if (coordinates !== undefined) {
+    const wrong =
+      rightAt === undefined ? '' : `, made for ${rightAt.rows} x ${rightAt.cols} patches: wrong at other sizes`
+    return `${kind}, ${coordinates} coordinates${wrong}${where}`
+  }
   const grid = native === null ? 'a table' : `${native.rows} x ${native.cols}`
-  return `${grid}, ${formatCount(prefix, 'row')} before it, ${resize === 'baked' ? 'added as it is' : `resized ${resize}`}${at(node)}`
+  return `${grid}, ${formatCount(prefix, 'row')} before it, ${resize === 'baked' ? 'added as it is' : `resized ${resize}`}${where}`
 }
 
 /** What the export has fixed and `dynshape` frees. */

@@ -118,6 +118,14 @@ export function unboundVar(dim: Dim): VarCell | null {
   return rest.length === 0 && only?.kind === 'var' && only.cell.bound === null ? only.cell : null
 }
 
+/** Fixes every unbound variable of a dim as the number that the file says. */
+export function settle(dim: Dim): void {
+  for (const atom of resolve(dim).atoms) {
+    if (atom.kind === 'var') atom.cell.bound = int(atom.n)
+    else if (atom.kind === 'sum') for (const term of atom.terms) settle(term)
+  }
+}
+
 /** The terms of a sum; a dim that is no sum is its own only term. */
 export function terms(dim: Dim): readonly Dim[] {
   const resolved = resolve(dim)

@@ -1,10 +1,12 @@
 import { VitpassError } from '../errors.ts'
 import type { Graph } from './graph.ts'
 import type { Model } from './model.ts'
+import { isSameConstant } from './shadow.ts'
 import type { Value } from './value.ts'
 
 /**
- * Checks what every transformation must keep: each value has one maker and one name and is made before it is read.
+ * Checks what every transformation must keep: each value has one maker and one name and is made before it is read. In a subgraph a
+ * constant may have the name of an equal one around it, as some files have it.
  * @throws VitpassError PASS_BROKE_GRAPH naming the node and the value
  */
 export function verify(model: Model): void {
@@ -15,7 +17,8 @@ function verifyGraph(graph: Graph, outer: ReadonlySet<Value>, names: Map<string,
   const known = new Set(outer)
   const define = (value: Value, node?: string): void => {
     const holder = names.get(value.name)
-    if (holder !== undefined && holder !== value) {
+    const hides = holder !== undefined && outer.has(holder) && isSameConstant(value, holder)
+    if (holder !== undefined && holder !== value && !hides) {
       throw new VitpassError(
         'PASS_BROKE_GRAPH',
         `two values are named ${value.name}`,

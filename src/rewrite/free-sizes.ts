@@ -14,7 +14,7 @@ import type { SizeEmitter, SizeEntry } from './sizes.ts'
 
 /** An edit that frees one baked size. */
 export interface Freeing {
-  readonly kind: 'reshape' | 'split' | 'shape' | 'range' | 'repeated constant'
+  readonly kind: 'reshape' | 'split' | 'slice' | 'shape' | 'range' | 'repeated constant'
   readonly node: Node
   apply(builder: Builder, sizes: SizeEmitter): void
 }
@@ -53,6 +53,7 @@ export function planFreeing(graph: Graph, trace: Trace, sizes: SizeEmitter): Fre
   for (const node of graph.nodes) {
     if (node.is('Reshape')) add(freeReshape(node, trace, sizes))
     if (node.is('Split')) add(freeSplit(node, trace, sizes))
+    if (node.is('Slice')) add(freeSlice(node, trace))
   }
   for (const numbers of bySlot(trace.facts.baked).values()) add(freeShape(numbers, trace, sizes))
   const tables: Disagreement[] = []
@@ -105,6 +106,21 @@ function freeSplit(node: Node, { facts, opset }: Trace, sizes: SizeEmitter): Fre
     return { node, reason: `Split into ${shapeSummary(parts)} has lengths that fit one size` }
   }
   return { kind: 'split', node, apply: (_builder, emitter) => node.setInput(1, emitter.vector(parts)) }
+}
+
+/** A Slice that ends where an axis of the traced size ends, by its number. */
+function freeSlice(node: Node, { facts, opset }: Trace): Freeing | null {
+  const from = facts.dims(node.input(0))
+  const [ends, steps] = [facts.constants(node.input(2)), facts.constants(node.input(4))]
+  const axes = facts.constants(node.input(3)) ?? ends?.map((_, i) => i)
+  if (from === null || ends === null || axes === undefined || opset < 10) return null
+  const open = ends.map((end, i) => {
+    const dim = from[normalAxis(axes[i] ?? 0, from.length)]
+    return dim !== undefined && !isInt(dim) && end === dim.n && (steps?.[i] ?? 1) > 0
+  })
+  if (!open.includes(true)) return null
+  const freed = ends.map((end, i) => (open[i] === true ? Number.MAX_SAFE_INTEGER : end))
+  return { kind: 'slice', node, apply: (builder) => node.setInput(2, builder.int64(freed)) }
 }
 
 function bySlot(baked: readonly BakedNumber[]): Map<string, BakedNumber[]> {

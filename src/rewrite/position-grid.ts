@@ -15,15 +15,10 @@ export interface ResizeRule {
 }
 
 /**
- * Position embeddings of every image on its own tight grid, laid over the padded grid and 0 elsewhere: [batch, prefix + rows * cols,
- * hidden] in float. A resize is separable, so that for each image two matrix products with the table do it, whatever its size.
+ * A position table resized to every image's own tight grid, laid over the padded grid and 0 elsewhere: [batch, rows * cols, hidden] in
+ * float. A resize is separable, so that for each image two matrix products with the table do it, whatever its size.
  */
-export function positionsOnTightGrids(
-  builder: Builder,
-  validity: Validity,
-  table: PositionTable,
-  rule: ResizeRule,
-): Value {
+export function tableOnTightGrids(builder: Builder, validity: Validity, table: PositionTable, rule: ResizeRule): Value {
   const [nativeRows = 1, nativeCols = 1, hidden = 1] = table.table.dims
   const [rowWeights, colWeights] = axisWeights(builder, validity, [nativeRows, nativeCols], rule)
   const margin = tableMargin(rule.kind)
@@ -33,13 +28,7 @@ export function positionsOnTightGrids(
   )
   const byRow = builder.reshape(builder.matMul(rowWeights, stored), builder.int64([0, 0, wide, hidden]))
   const onGrid = builder.matMul(builder.unsqueeze(colWeights, { axes: [1] }), byRow)
-  const patches = builder.reshape(onGrid, builder.int64([0, -1, hidden]))
-  const [prefixCount = 0] = table.prefix.dims
-  if (prefixCount === 0) return patches
-  const batch = builder.shape(validity.rows)
-  const prefix = builder.constant(floatTensor([1, prefixCount, hidden], table.prefix.data))
-  const repeated = builder.expand(prefix, builder.concat([batch, builder.int64([1, 1])], { axis: 0 }))
-  return builder.concat([repeated, patches], { axis: 1 })
+  return builder.reshape(onGrid, builder.int64([0, -1, hidden]))
 }
 
 /**

@@ -16,7 +16,7 @@ export interface Engine {
 }
 
 /** Images planned together: long lists are cut, so that planning never takes long. */
-const PLANNED_TOGETHER = 4096
+const PLANNED_TOGETHER = 2048
 
 /** Where rows and failures go, by the image's place in the list. */
 export interface Sink {
@@ -34,7 +34,10 @@ export async function runImages(engine: Engine, images: readonly Image[], sink: 
   const { strategy, gate, pace, pool } = engine
   const begun: Promise<void>[] = []
   let stopped = false
-  for (const batch of planAll(strategy, images)) {
+  let wide: boolean | null = null
+  for (const { batch, together } of planAll(strategy, images)) {
+    // Long lists have batches enough for every lane.
+    wide ??= images.length <= PLANNED_TOGETHER && engine.lanes.prefersWide(together)
     const bytes = bytesOf(batch, images)
     await gate.enter(bytes)
     if (stopped) {
@@ -43,7 +46,7 @@ export async function runImages(engine: Engine, images: readonly Image[], sink: 
     }
     // Making the inputs is waited for, running them is not.
     const feeds = await settle(pace.drive(strategy.feeds(batch, images, pool.allocate)))
-    const run = finish(engine, batch, images, feeds, sink).finally(() => gate.leave(bytes))
+    const run = finish(engine, batch, images, feeds, wide, sink).finally(() => gate.leave(bytes))
     begun.push(run)
     run.catch(() => {
       stopped = true
@@ -62,11 +65,18 @@ function settle<T>(promise: Promise<T>): Promise<Settled<T>> {
   )
 }
 
-function* planAll(strategy: Strategy, images: readonly Image[]): Generator<Batch, void, undefined> {
+interface Planned {
+  readonly batch: Batch
+  /** Tokens of every batch that was planned with it. */
+  readonly together: readonly number[]
+}
+
+function* planAll(strategy: Strategy, images: readonly Image[]): Generator<Planned, void, undefined> {
   for (let from = 0; from < images.length; from += PLANNED_TOGETHER) {
     const batches = strategy.plan(images.slice(from, from + PLANNED_TOGETHER))
+    const together = batches.map(({ tokens }) => tokens)
     for (const batch of batches.toSorted((a, b) => b.tokens - a.tokens)) {
-      yield { ...batch, members: batch.members.map((member) => member + from) }
+      yield { batch: { ...batch, members: batch.members.map((member) => member + from) }, together }
     }
   }
 }
@@ -80,9 +90,10 @@ async function finish(
   batch: Batch,
   images: readonly Image[],
   feeds: Settled<Feeds>,
+  wide: boolean,
   sink: Sink,
 ): Promise<void> {
-  const rows = await settle('value' in feeds ? execute(engine, batch, feeds.value) : Promise.reject(feeds.error))
+  const rows = await settle('value' in feeds ? execute(engine, batch, feeds.value, wide) : Promise.reject(feeds.error))
   if ('value' in rows) {
     for (const [i, row] of rows.value.entries()) sink.put(batch.members[i] ?? -1, row)
     return
@@ -94,13 +105,18 @@ async function finish(
     for (const alone of engine.strategy.plan(images.slice(single, single + 1))) {
       const part = { ...alone, members: [single] }
       const made = await settle(engine.pace.drive(engine.strategy.feeds(part, images, engine.pool.allocate)))
-      await finish(engine, part, images, made, sink)
+      await finish(engine, part, images, made, wide, sink)
     }
   }
 }
 
-async function execute({ strategy, lanes, pool }: Engine, batch: Batch, feeds: Feeds): Promise<Float32Array[]> {
-  const { outputs, buffers } = await lanes.run(feeds, strategy.outputs, batch.tokens)
+async function execute(
+  { strategy, lanes, pool }: Engine,
+  batch: Batch,
+  feeds: Feeds,
+  wide: boolean,
+): Promise<Float32Array[]> {
+  const { outputs, buffers } = await lanes.run(feeds, strategy.outputs, batch.tokens, wide)
   for (const buffer of buffers) pool.release(buffer)
   return strategy.rows(outputs, batch).map((row) => row.slice())
 }

@@ -1,6 +1,6 @@
 import { VitpassError } from '../errors.ts'
 import { type Image, sizeText } from './image.ts'
-import { type Scan, scanImage } from './scan.ts'
+import { findBroken } from './scan.ts'
 import type { Strategy } from './strategy.ts'
 
 /** An image that could not be encoded. */
@@ -18,7 +18,7 @@ export function* checkImage(
   image: Image,
   strategy: Strategy,
   maxPixels: number,
-): Generator<undefined, Scan, undefined> {
+): Generator<undefined, void, undefined> {
   const { data, channels, height, width } = image
   if (!(data instanceof Float32Array)) throw bad('its data is no Float32Array', 'give pixels as 32-bit floats')
   for (const [name, length] of Object.entries({ channels, height, width })) {
@@ -43,15 +43,14 @@ export function* checkImage(
   }
   const refusal = strategy.refuses(image)
   if (refusal !== null) throw bad(`it is ${sizeText(image)}: ${refusal}`, 'resize it')
-  const scan = yield* scanImage(image)
-  if (scan.broken >= 0) {
-    const place = `channel ${Math.floor(scan.broken / (height * width))}, row ${Math.floor(scan.broken / width) % height}, column ${scan.broken % width}`
-    throw bad(`it holds ${data[scan.broken]} at ${place}`, 'give finite pixels')
+  const broken = yield* findBroken(image)
+  if (broken >= 0) {
+    const place = `channel ${Math.floor(broken / (height * width))}, row ${Math.floor(broken / width) % height}, column ${broken % width}`
+    throw bad(`it holds ${data[broken]} at ${place}`, 'give finite pixels')
   }
   const objection = strategy.objects?.(image) ?? null
   if (objection !== null)
     throw bad(objection, 'make the model with mask.source=sizes, which is told where an image ends')
-  return scan
 }
 
 function bad(problem: string, remedy: string): VitpassError {

@@ -8,7 +8,7 @@ type Validity = NonNullable<Applied['validity']>
 /** The smallest normal number of each type, or one that is as good: no arithmetic flushes it to 0, and no sum with a weight shows it. */
 const FAINT: Partial<Record<PixelType, number>> = { float32: 2 ** -100, float64: 2 ** -100, float16: 2 ** -14 }
 
-/** Relative steps of each type, doubled, so that a sum with the padding value is another number for certain. */
+/** Twice the relative step of each type: what rounding of the marked pixel cannot take away. */
 const STEP: Partial<Record<PixelType, number>> = { float32: 2 ** -22, float64: 2 ** -51, float16: 2 ** -9 }
 
 /** How far a marked pixel may lie from its true value: below what outputs at unit scale are held to. */
@@ -31,7 +31,7 @@ export class EdgeKeeper {
     this.type = type
     this.patch = patch
     const { padValue, tol } = validity
-    const distance = Math.max(tol * (1 + (STEP[type] ?? 1)), Math.abs(padValue) * (STEP[type] ?? 1))
+    const distance = (tol + Math.abs(padValue)) * (STEP[type] ?? 1) + tol
     this.marker = padValue + (distance === 0 ? (FAINT[type] ?? 1) : distance)
   }
 

@@ -14,6 +14,11 @@ export interface EncoderOptions {
   readonly workers?: number
   /** Threads inside an operator. Default: the cores, divided among the workers. */
   readonly threads?: number
+  /**
+   * Whether one more session, with threads for every core inside its operators, may be opened for calls that have too few batches to keep
+   * all workers busy (a single image). Default true on the CPU.
+   */
+  readonly wideSession?: boolean
   /** The output to take instead of the one that is found. */
   readonly output?: string
   /** Most tokens in a batch of more than one image, padding included. Default 1536 on the CPU, 8192 on other providers. */
@@ -35,7 +40,7 @@ export interface EncoderOptions {
 }
 
 export interface EncoderSettings
-  extends Required<Omit<EncoderOptions, 'workers' | 'threads' | 'output' | 'batchTokens'>> {
+  extends Required<Omit<EncoderOptions, 'workers' | 'threads' | 'wideSession' | 'output' | 'batchTokens'>> {
   readonly output: string | undefined
   readonly batchTokens: (provider: string) => number
   readonly lanes: (provider: string) => LaneCount
@@ -72,15 +77,19 @@ export function settingsFor(options: EncoderOptions, model: EncoderModel): Encod
 
 function lanesFor(
   provider: string,
-  { workers, threads, shareWeights }: EncoderOptions,
+  { workers, threads, wideSession, shareWeights }: EncoderOptions,
   model: EncoderModel,
 ): LaneCount {
   const cores = availableParallelism()
-  if (provider !== 'cpu') return { workers: workers ?? 1, threads }
+  if (provider !== 'cpu') return { workers: workers ?? 1, threads, wide: false }
   const weights = Math.max(1, model.weightBytes) * (shareWeights === true ? 0.1 : SESSION_SHARE)
   const held = Math.max(1, Math.floor(totalmem() / 4 / weights))
   const count = workers ?? Math.min(cores, held)
-  return { workers: count, threads: threads ?? Math.max(1, Math.floor(cores / Math.max(1, count))) }
+  return {
+    workers: count,
+    threads: threads ?? Math.max(1, Math.floor(cores / Math.max(1, count))),
+    wide: wideSession ?? true,
+  }
 }
 
 function check(name: string, value: number | undefined, least: number): void {

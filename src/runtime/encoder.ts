@@ -14,7 +14,7 @@ import { cropAll, type PaddedSizes } from './padded-images.ts'
 import { measureFeatures } from './probe.ts'
 import { RowCache } from './row-cache.ts'
 import { RowStream } from './row-stream.ts'
-import { fingerprint } from './scan.ts'
+import { digestOf, fingerprint } from './scan.ts'
 
 /** Embeddings, row-major: [n, d] for a flat list, [lists, longest, d] for nested ones; 0 where an image is absent or failed. */
 export interface Encoded {
@@ -225,14 +225,16 @@ export class ImageEncoder {
     for (const [index, image] of images.entries()) {
       if (image === null || image === undefined) continue
       try {
-        const { digest } = await engine.pace.drive(checkImage(image, engine.strategy, settings.maxPixels))
+        await engine.pace.drive(checkImage(image, engine.strategy, settings.maxPixels))
         const name = settings.cacheBytes > 0 ? await engine.pace.drive(fingerprint(image)) : null
         const known = name === null ? undefined : cache.get(name)
         if (known !== undefined) {
           rows[index] = known
           continue
         }
-        const place = settings.deduplicate ? distinct.add(image, digest) : distinct.push(image)
+        const place = settings.deduplicate
+          ? distinct.add(image, await engine.pace.drive(digestOf(image)))
+          : distinct.push(image)
         const used = uses[place] ?? []
         used.push(index)
         uses[place] = used

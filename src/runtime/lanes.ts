@@ -15,7 +15,11 @@ export interface LaneCount {
   readonly workers: number
   /** Threads inside an operator; undefined leaves it to ONNX Runtime. */
   readonly threads: number | undefined
+  /** True where one more session may be opened that uses the whole machine. */
+  readonly wide: boolean
 }
+
+type Open = (options: SessionOptions) => Promise<Lane>
 
 interface Busy {
   readonly lane: Lane
@@ -28,11 +32,18 @@ export class Lanes {
   readonly provider: string
   readonly reasons: readonly ProviderReason[]
   private readonly lanes: readonly Busy[]
+  private readonly wide: WideLane | null
 
-  private constructor(provider: string, reasons: readonly ProviderReason[], lanes: readonly Lane[]) {
+  private constructor(
+    provider: string,
+    reasons: readonly ProviderReason[],
+    lanes: readonly Lane[],
+    wide: WideLane | null,
+  ) {
     this.provider = provider
     this.reasons = reasons
     this.lanes = lanes.map((lane) => ({ lane, tokens: 0 }))
+    this.wide = wide
   }
 
   /**
@@ -47,14 +58,17 @@ export class Lanes {
   ): Promise<Lanes> {
     const reasons: ProviderReason[] = []
     for (const provider of providers) {
-      const { workers, threads } = countFor(provider)
-      const settings = { ...options, providers: [provider], ...(threads === undefined ? {} : { threads }) }
-      const open = (): Promise<Lane> => (workers === 0 ? LocalLane : ThreadLane).open(source, settings)
+      const { workers, threads, wide } = countFor(provider)
+      const open: Open = (more) =>
+        (workers === 0 ? LocalLane : ThreadLane).open(source, { ...options, providers: [provider], ...more })
+      const narrow = threads === undefined ? {} : { threads }
       try {
-        const first = await open()
-        const others = await Promise.allSettled(Array.from({ length: Math.max(0, workers - 1) }, open))
+        const first = await open(narrow)
+        const rest = Array.from({ length: Math.max(0, workers - 1) }, () => open(narrow))
+        const others = await Promise.allSettled(rest)
         const lanes = [first, ...others.flatMap((other) => (other.status === 'fulfilled' ? [other.value] : []))]
-        return new Lanes(provider, reasons, lanes)
+        const whole = { threads: lanes.length * (threads ?? 1) }
+        return new Lanes(provider, reasons, lanes, wide && lanes.length > 1 ? new WideLane(() => open(whole)) : null)
       } catch (error) {
         if (!(error instanceof VitpassError) || error.code !== 'RUNTIME_FAILED') throw error
         reasons.push({ provider, reason: error.message })
@@ -76,8 +90,26 @@ export class Lanes {
     return this.lanes.some(({ lane }) => lane.alive)
   }
 
-  /** @throws VitpassError what running the model throws; RUNTIME_FAILED where a thread has ended */
-  async run(feeds: Feeds, outputs: readonly string[], tokens: number): Promise<Ran> {
+  /**
+   * True where batches of so many tokens are done sooner one after the other on the whole machine than side by side: there are too few of
+   * them, or one is much larger than the others. The session for it is opened when this comes up a second time, and used once it is
+   * there.
+   */
+  prefersWide(batches: readonly number[]): boolean {
+    if (this.wide === null || this.lanes.some(({ tokens }) => tokens > 0)) return false
+    const total = batches.reduce((sum, tokens) => sum + tokens, 0)
+    const together = total / this.lanes.length ** WIDE_EXPONENT
+    if (total < LEAST_WIDE || longest(batches, this.lanes.length) < MUCH_SOONER * together) return false
+    return this.wide.ask()
+  }
+
+  /**
+   * @param wide whether to use the session for the whole machine
+   * @throws VitpassError what running the model throws; RUNTIME_FAILED where a thread has ended
+   */
+  async run(feeds: Feeds, outputs: readonly string[], tokens: number, wide = false): Promise<Ran> {
+    const whole = wide ? this.wide?.lane : undefined
+    if (whole?.alive === true) return whole.run(feeds, outputs)
     const living = this.lanes.filter(({ lane }) => lane.alive)
     const [first, ...others] = living
     if (first === undefined) {
@@ -93,6 +125,57 @@ export class Lanes {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.lanes.map(({ lane }) => lane.close()))
+    await Promise.all([...this.lanes.map(({ lane }) => lane.close()), this.wide?.close()])
+  }
+}
+
+/** Threads inside operators make one run this power of their number faster. */
+const WIDE_EXPONENT = 0.8
+
+/** Tokens from which threads inside operators have something to share. */
+const LEAST_WIDE = 100
+
+/** How much longer batches side by side must take. */
+const MUCH_SOONER = 1.1
+
+/** When the last lane is done, in tokens, where each batch goes to the lane with the least to do. */
+function longest(batches: readonly number[], lanes: number): number {
+  const loads = Array.from({ length: lanes }, () => 0)
+  for (const tokens of batches.toSorted((a, b) => b - a)) {
+    const least = loads.indexOf(Math.min(...loads))
+    loads[least] = (loads[least] ?? 0) + tokens
+  }
+  return Math.max(...loads)
+}
+
+/** A session that uses every core, opened when it has been asked for twice. */
+class WideLane {
+  lane: Lane | undefined
+  private readonly open: () => Promise<Lane>
+  private opening: Promise<void> | null = null
+  private asked = 0
+
+  constructor(open: () => Promise<Lane>) {
+    this.open = open
+  }
+
+  /** True once it is there. */
+  ask(): boolean {
+    this.asked += 1
+    if (this.asked > 1) {
+      // Where it does not open, the others do its work.
+      this.opening ??= this.open().then(
+        (lane) => {
+          this.lane = lane
+        },
+        () => {},
+      )
+    }
+    return this.lane?.alive === true
+  }
+
+  async close(): Promise<void> {
+    await this.opening
+    await this.lane?.close()
   }
 }

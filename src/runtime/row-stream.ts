@@ -66,6 +66,6 @@ export class RowStream implements AsyncIterable<Float32Array> {
     const done = await rows
     for (const { index, error } of done.errors) this.errors.push({ index: offset + index, error })
     const features = done.rows.find((row) => row !== null)?.length ?? (await this.source.features())
-    for (const row of done.rows) yield row ?? new Float32Array(features)
+    for (const row of done.rows) yield row?.slice() ?? new Float32Array(features)
   }
 }

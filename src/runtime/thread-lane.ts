@@ -5,7 +5,7 @@ import type { SessionOptions } from './session.ts'
 import type { Feeds } from './strategy.ts'
 import { type FromThread, fromPlain, type ThreadStart, type ToThread } from './thread-messages.ts'
 
-/** Beside this module, from the sources, from the build, and in the bundled command line. */
+/** The bundled command line lies in a folder beside this one, and starts the same file. */
 const FROM_SOURCES = import.meta.url.endsWith('.ts')
 const THREAD = new URL(`../runtime/encoder-thread.${FROM_SOURCES ? 'ts' : 'js'}`, import.meta.url)
 
@@ -76,7 +76,7 @@ export class ThreadLane implements Lane {
     await gone
   }
 
-  /** Stops the thread as soon as what it runs returns; what waits fails. */
+  /** Ends the thread at once; what waits fails. Never while it runs something: ONNX Runtime then takes the whole process down. */
   async terminate(): Promise<void> {
     await this.worker.terminate()
   }

@@ -73,10 +73,11 @@ function numberOf(dim: unknown): number | null {
   return typeof dim === 'number' && dim > 0 ? dim : null
 }
 
-/** The one grid that a constant in the file spells out, as a position table that nothing resizes does. */
+/** The one grid that a constant in the file spells out, as a position table that nothing resizes does, or coordinates of one size. */
 function onlyGrid({ baked, positions }: Anatomy, { sizes }: Trace): Grid | null {
   if (baked.tokens !== null) return { rows: sizes.rows, cols: sizes.cols }
-  return positions.find(({ resize }) => resize === 'baked')?.native ?? null
+  const rotary = positions.find(({ rightAt }) => rightAt !== undefined)?.rightAt
+  return rotary ?? positions.find(({ resize }) => resize === 'baked')?.native ?? null
 }
 
 function nativeGrid(
@@ -86,7 +87,8 @@ function nativeGrid(
   traced: Trace | null,
 ): Grid | null {
   if (fixed.height !== null && fixed.width !== null) return gridOf({ height: fixed.height, width: fixed.width }, patch)
-  return anatomy?.positions.find(({ native }) => native !== null)?.native ?? traced?.exported ?? null
+  const rotary = anatomy?.positions.find(({ rightAt }) => rightAt !== undefined)?.rightAt
+  return rotary ?? anatomy?.positions.find(({ native }) => native !== null)?.native ?? traced?.exported ?? null
 }
 
 function layoutOf(dims: readonly Dim[] | null, traced: Trace | null): Layout | string {

@@ -1,7 +1,8 @@
 import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { isComputedTable, likelyResize } from '../../src/analysis/likely-resize.ts'
-import { type PositionTable, readPositions } from '../../src/analysis/positions.ts'
+import { readOperand } from '../../src/analysis/position-operand.ts'
+import { type PositionTable, readTable } from '../../src/analysis/positions.ts'
 import { followTokens } from '../../src/analysis/token-flow.ts'
 import { trace } from '../../src/analysis/trace.ts'
 import { run } from '../../src/index.ts'
@@ -16,7 +17,7 @@ async function guess(file: string) {
   const traced = trace(model)
   const flow = followTokens(model.graph, traced)
   const site = flow.operands.find(({ kind }) => kind === 'tokens') ?? expect.fail('there is no position table')
-  const table = readPositions(site, traced, null)
+  const table = readTable(readOperand(site, traced), traced, null)
   return { table, ...likelyResize(table, flow, traced) }
 }
 

@@ -38,6 +38,23 @@ describe('vitpass inspect', () => {
     expect(stdout).toMatch(/^dynshape +fits/m)
   })
 
+  it.each([
+    ['dinov3-p16-g4/ts17-eager-interp', /^positions +rotary, separate coordinates in 8 places, first at /m],
+    [
+      'dinov3-p16-g4/dynamo23-sdpa-static-b2',
+      /^positions +rotary, .* made for 4 x 4 patches: wrong at other sizes in 8 places/m,
+    ],
+    ['timm-dinov3-p16-g4/dynamo18-sdpa-interp', /^positions +rotary, .* made for 3 x 5 patches: wrong at other sizes/m],
+    [
+      'timm-eva02-p14-g4/dynamo20-eager-interp-b2',
+      /^positions +4 x 4, 1 row .*\npositions +rotary, stretch coordinates/m,
+    ],
+  ])('tells the rotary positions of %s', (file, told) => {
+    const { stdout } = vitpass(['inspect', join(ROOT, 'fixtures', `${file}.onnx`)])
+    expect(stdout).toMatch(told)
+    expect(stdout).toMatch(/^posenc +fits/m)
+  })
+
   it('answers for a model that no pass fits, with the reason', () => {
     const folder = temporaryFolder()
     writeFileSync(join(folder, 'cnn.onnx'), convolutionalModel())

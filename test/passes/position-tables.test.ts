@@ -240,7 +240,7 @@ describe('a table of the native grid, stored as exporters store it', () => {
       ],
       { dims },
     )
-    expect(refused(model, ['posenc']).refusals[0]?.reason).toMatch(/not to \[batch, tokens, hidden\]/)
+    expect(refused(model, ['posenc']).refusals[0]?.reason).toMatch(/not \[batch, tokens, channels\]/)
   })
 
   it('is not taken for square where a class token makes it look so', async () => {

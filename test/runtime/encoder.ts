@@ -63,12 +63,13 @@ export function noiseImage(height: number, width: number, seed = height * 1000 +
 export function expectedRow(found: GoldenCase, output: string, index: number, features: number): Float32Array {
   const prefix = found.models[0]?.outputs[output] ?? output
   const { data, dims } = found.expected(prefix, index)
-  const axis = dims.lastIndexOf(features) === dims.length - 1 ? dims.length - 1 : dims.indexOf(features)
+  const axis = dims.length === 3 ? 0 : dims.length - 1
   const inner = dims.slice(axis + 1).reduce((n, dim) => n * dim, 1)
   const positions = data.length / features
   return Float32Array.from({ length: features }, (_, f) => {
     let sum = 0
-    for (let p = 0; p < positions; p++) sum += data[Math.floor(p / inner) * features * inner + f * inner + (p % inner)] ?? 0
+    for (let p = 0; p < positions; p++)
+      sum += data[Math.floor(p / inner) * features * inner + f * inner + (p % inner)] ?? 0
     return sum / positions
   })
 }

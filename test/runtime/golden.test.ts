@@ -22,20 +22,23 @@ describe('masked', () => {
     const found = goldenCase(name)
     const entry = found.models.find((model) => file === null || model.file.endsWith(`/${file}`)) ?? expect.fail(name)
     const path = exportOf(found, entry.file.split('/').at(-1) ?? '')
-    it.each(['pixels', 'sizes'])(`${name}/${file ?? 'first'} gives each image PyTorch's answer, told by %s`, async (source) => {
-      const encoder = await encoderFor(await padproof(path, { ...entry.options, mask: { source } }))
-      expect(encoder.strategy.kind).toBe('masked')
-      const images = imagesOf(found)
-      const encoded = await encoder.encode([...images, null, ...images.toReversed()])
-      expect(encoded.dims).toEqual([2 * images.length + 1, encoded.dims[1]])
-      const features = encoded.dims[1] ?? 0
-      const far = images.flatMap((_, i) => {
-        const expected = expectedRow(found, encoder.output, i, features)
-        return [distance(rowOf(encoded, i), expected), distance(rowOf(encoded, 2 * images.length - i), expected)]
-      })
-      expect(Math.max(...far)).toBeLessThan(found.tolerance[entry.precision])
-      expect(rowOf(encoded, images.length).every((x) => x === 0)).toBe(true)
-    })
+    it.each(['pixels', 'sizes'])(
+      `${name}/${file ?? 'first'} gives each image PyTorch's answer, told by %s`,
+      async (source) => {
+        const encoder = await encoderFor(await padproof(path, { ...entry.options, mask: { source } }))
+        expect(encoder.strategy.kind).toBe('masked')
+        const images = imagesOf(found)
+        const encoded = await encoder.encode([...images, null, ...images.toReversed()])
+        expect(encoded.dims).toEqual([2 * images.length + 1, encoded.dims[1]])
+        const features = encoded.dims[1] ?? 0
+        const far = images.flatMap((_, i) => {
+          const expected = expectedRow(found, encoder.output, i, features)
+          return [distance(rowOf(encoded, i), expected), distance(rowOf(encoded, 2 * images.length - i), expected)]
+        })
+        expect(Math.max(...far)).toBeLessThan(found.tolerance[entry.precision])
+        expect(rowOf(encoded, images.length).every((x) => x === 0)).toBe(true)
+      },
+    )
   }
 })
 
@@ -67,7 +70,9 @@ describe('grouped', () => {
       const encoded = await encoder.encode([...images, ...images.slice(0, 1), ...images])
       const features = encoded.dims[1] ?? 0
       const order = [...right, ...right.slice(0, 1), ...right]
-      const far = order.map((golden, i) => distance(rowOf(encoded, i), expectedRow(found, encoder.output, golden, features)))
+      const far = order.map((golden, i) =>
+        distance(rowOf(encoded, i), expectedRow(found, encoder.output, golden, features)),
+      )
       expect(far.length).toBeGreaterThan(2)
       expect(Math.max(...far)).toBeLessThan(found.tolerance[entry.precision])
     })

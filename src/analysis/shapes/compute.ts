@@ -1,4 +1,4 @@
-import { type Dim, floorDiv, int, isInt, plus, product, roots, sizeKey, sym } from '../../ir/dim.ts'
+import { type Dim, floorDiv, int, isInt, plus, product, roots, sizeKey, sym, symbols } from '../../ir/dim.ts'
 import type { DType } from '../../ir/dtype.ts'
 import { contentsOf, countOf, listOf } from '../facts.ts'
 import { BINARY } from '../scalar.ts'
@@ -217,6 +217,11 @@ const size: ShapeRule = (context) => {
   context.set(0, [], 'int64', x === null ? null : { kind: 'list', items: [product(...x)] })
 }
 
+/** True for sizes and what integer arithmetic makes of them; a quotient of floats may be whole in one trace only. */
+function isWhole(dim: Dim): boolean {
+  return Number.isInteger(dim.n) && [...symbols(dim)].every((id) => !/(fdiv|pow|sqrt|where)\(/.test(id))
+}
+
 const range: ShapeRule = (context) => {
   const [start, limit, delta] = [context.list(0)?.[0], context.list(1)?.[0], context.list(2)?.[0]]
   const dtype = context.dtype(0)
@@ -224,7 +229,9 @@ const range: ShapeRule = (context) => {
     return context.set(0, [sym(`range(${context.node.label})`, 1)], dtype)
   }
   const count = Math.max(0, Math.ceil((limit.n - start.n) / delta.n))
-  const plain = isInt(start) && start.n === 0 && delta.n === 1 && isInt(delta)
+  // A start between 0 and 1, such as the middle of the first patch, leaves as many steps as a start at 0 where the limit is whole.
+  const fromStart = isInt(start) && (start.n === 0 || (start.n > 0 && start.n < 1 && isWhole(limit)))
+  const plain = fromStart && delta.n === 1 && isInt(delta)
   const dim = !plain
     ? sym(`range(${sizeKey(start)},${sizeKey(limit)},${sizeKey(delta)})`, count, roots(start, limit, delta))
     : isInt(limit)

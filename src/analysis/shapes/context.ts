@@ -5,6 +5,7 @@ import {
   layoutKey,
   product,
   resolve,
+  settle,
   sizeKey,
   sum,
   terms,
@@ -98,6 +99,11 @@ export class Context {
         return other
       }
     }
+    if (isInt(left) && isInt(right) && [left, right].every(hasNoUnitVar)) {
+      // Equal numbers, one of them made of others (heads repeated, halves joined): no size is meant by either.
+      for (const dim of [left, right]) settle(dim)
+      return resolve(left)
+    }
     const parts = matchParts(left, right)
     if (parts !== null) {
       const kind = left.atoms[0]?.kind === 'sum' ? sum : product
@@ -143,6 +149,11 @@ export class Context {
     if (right.n === 1) return left
     return this.unify(left, right, 'broadcast', slots, axis)
   }
+}
+
+/** False where a number of the file is 1 among others: it may be the batch, and hides in their product. */
+function hasNoUnitVar(dim: Dim): boolean {
+  return dim.atoms.every((atom) => atom.kind !== 'var' || atom.n !== 1)
 }
 
 /** The parts of two sums or products of equal make-up, in pairs; null where they do not correspond one to one. */

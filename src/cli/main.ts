@@ -3,11 +3,13 @@ import yargs, { type CommandModule } from 'yargs'
 import { hideBin } from 'yargs/helpers'
 import { bucketCommand } from './bucket.ts'
 import { diffCommand } from './diff.ts'
+import { doctorCommand } from './doctor.ts'
+import { encodeCommand } from './encode.ts'
 import { EXIT, exitCodeFor } from './exit-code.ts'
 import { CommandFailure, failureDocument, toVitpassError } from './failure.ts'
 import { inspectCommand } from './inspect.ts'
 import { passesCommand } from './passes.ts'
-import { print, tell } from './print.ts'
+import { print, STDIN, tell } from './print.ts'
 import { runCommand } from './run.ts'
 import { usageError } from './usage.ts'
 import { verifyCommand } from './verify.ts'
@@ -18,9 +20,11 @@ const COMMANDS: CommandModule<object, any>[] = [
   runCommand,
   bucketCommand,
   verifyCommand,
+  encodeCommand,
   diffCommand,
   inspectCommand,
   passesCommand,
+  doctorCommand,
 ]
 
 const EPILOGUE = `Start with:
@@ -47,7 +51,8 @@ async function runCommandLine(argv: readonly string[]): Promise<void> {
     .fail((message, error) => {
       throw message ? usageError(message, argv, COMMANDS.map(nameOf)) : error
     })
-  await parser.parseAsync(argv)
+  // yargs drops a lone dash.
+  await parser.parseAsync(argv.map((word) => (word === '-' ? STDIN : word)))
 }
 
 /** `run` of `run <model>`. */

@@ -1,3 +1,6 @@
+/** What stands for `-` on the command line. */
+export const STDIN = '/dev/stdin'
+
 /** Writes a result to stdout. */
 export function print(text: string): void {
   process.stdout.write(text)

@@ -22,7 +22,7 @@ export interface Provenance {
 }
 
 /** What the metadata say was done to this model; nothing where they are absent or not ours. */
-export function readProvenance(model: Model): Provenance {
+export function readProvenance(model: { readonly metadata: ReadonlyMap<string, string> }): Provenance {
   const text = model.metadata.get(METADATA_KEY)
   if (text === undefined) return { version: 1, passes: [] }
   try {

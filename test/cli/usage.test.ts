@@ -7,7 +7,10 @@ import { FIXTURE, snapshot, temporaryFolder, vitpass } from './command.ts'
 
 const WRONG: readonly (readonly [args: string, stderr: string])[] = [
   ['', 'no command is given; see vitpass --help'],
-  ['transform m.onnx', 'there is no command "transform"; known: run, bucket, verify, diff, inspect, passes'],
+  [
+    'transform m.onnx',
+    'there is no command "transform"; known: run, bucket, verify, encode, diff, inspect, passes, doctor',
+  ],
   ['--fast', 'no command is given; see vitpass --help'],
   ['run', 'no model is given; see vitpass run --help'],
   ['inspect', 'no model is given; see vitpass inspect --help'],

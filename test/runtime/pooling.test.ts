@@ -4,7 +4,7 @@ import { choosePooling, type Pooling } from '../../src/runtime/pooling.ts'
 
 function modelWith(...outputs: Port[]): EncoderModel {
   const applied = { passes: [], validity: null }
-  return { inputs: [], outputs, metadata: new Map(), applied, patch: null, weightBytes: 0 }
+  return { inputs: [], outputs, metadata: new Map(), applied, patch: null, weightTypes: new Set(), weightBytes: 0 }
 }
 
 function port(name: string, dims: Port['dims'], dtype: Port['dtype'] = 'float'): Port {

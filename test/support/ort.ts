@@ -11,7 +11,10 @@ export type Reading = 'optimised' | 'literal'
 /** Values for an input: floats, converted to the input's own type, or int64. */
 export type Feed = Dense | { readonly data: BigInt64Array; readonly dims: readonly number[] }
 
-/** One session on the CPU that reads and gives plain float arrays. */
+/** Where models run: `VITPASS_PROVIDER` names one of ONNX Runtime's providers, the CPU if it is not set. */
+export const PROVIDER = process.env.VITPASS_PROVIDER ?? 'cpu'
+
+/** One session that reads and gives plain float arrays. */
 export class OrtRunner {
   readonly #session: InferenceSession
 
@@ -21,7 +24,7 @@ export class OrtRunner {
 
   static async open(source: ModelSource, threads = 1, reading: Reading = 'optimised'): Promise<OrtRunner> {
     const options: InferenceSession.SessionOptions = {
-      executionProviders: ['cpu'],
+      executionProviders: [PROVIDER],
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       logSeverityLevel: 4,

@@ -1,14 +1,15 @@
 import { VitpassError } from '../errors.ts'
-import { type Dim, int, isInt, resolve, sym } from '../ir/dim.ts'
+import { type Dim, int, isInt, resolve, sym, terms } from '../ir/dim.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Model } from '../ir/model.ts'
 import { readProvenance } from '../ir/provenance.ts'
 import type { Value } from '../ir/value.ts'
 import { dimSummary } from './describe.ts'
-import type { Facts } from './facts.ts'
+import type { Facts, Placed } from './facts.ts'
 import { dependsOnSize } from './grid.ts'
 import { declaredAxes, infer } from './infer.ts'
 import { callerInputs, findPatchEmbedding, type PatchEmbedding } from './pixels.ts'
+import { placeUnitBatch } from './unit-batch.ts'
 
 /** Symbolic inference at one choice of sizes at which every shape in the graph agrees. */
 export interface Trace {
@@ -45,6 +46,9 @@ const DIVISIBLE: TraceSizes = { batch: 7, rows: 48, cols: 72 }
 /** Attempts at most: each is one inference, a few milliseconds. */
 const ATTEMPTS = 96
 
+/** Attempts after which sizes at which a Reshape splits another size will do, as they must for a model of windows. */
+const ENOUGH = 16
+
 /**
  * Infers the model's shapes symbolically. A model whose sizes are all free is traced at arbitrary ones; one that has a
  * size baked in agrees with itself at that size only, so sizes that its constants suggest are tried until one fits.
@@ -67,6 +71,9 @@ const CACHE = new WeakMap<
   Model,
   { readonly graph: Graph; readonly edits: number; readonly key: string; readonly trace: Trace }
 >()
+
+/** Where a batch of one image stood in the last trace of each model: the next begins with it. */
+const PLACED = new WeakMap<Model, Placed>()
 
 /** Facts at arbitrary sizes, whatever the file's constants say: what does not agree then is baked in. */
 export function freeTrace(model: Model): Facts {
@@ -113,7 +120,7 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
   }
   const first: TraceSizes = { ...FREE, ...(isSquare(patch) ? { cols: FREE.rows } : {}), ...grid, ...given }
 
-  let best: { facts: Facts; sizes: TraceSizes } | undefined
+  let best: { facts: Facts; sizes: TraceSizes; axes: ReadonlyMap<Value, readonly Dim[]> } | undefined
   const queue: TraceSizes[] = [
     first,
     { ...first, rows: DIVISIBLE.rows, cols: isSquare(patch) ? DIVISIBLE.rows : DIVISIBLE.cols },
@@ -124,14 +131,11 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
     const key = `${sizes.batch} ${sizes.rows} ${sizes.cols}`
     if (tried.has(key)) continue
     tried.add(key)
-    const facts = infer(
-      model.graph,
-      model.opset,
-      inputAxes(model, patch, sizes.batch, pixelSize({ patch, fixed }, sizes)),
-    )
+    const axes = inputAxes(model, patch, sizes.batch, pixelSize({ patch, fixed }, sizes))
+    const facts = infer(model.graph, model.opset, axes, PLACED.get(model))
     if (hidesLengths(facts, sizes)) continue
-    if (best === undefined || facts.impossible.length < best.facts.impossible.length) best = { facts, sizes }
-    if (facts.impossible.length === 0) break
+    if (best === undefined || fitsBetter(facts, best.facts)) best = { facts, sizes, axes }
+    if (facts.impossible.length === 0 && (facts.split.length === 0 || tried.size > ENOUGH)) break
     queue.push(...suggestions(sizes, facts, model))
   }
   if (best === undefined) {
@@ -154,7 +158,9 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
       },
     )
   }
-  const dims = best.facts.dims(patch.conv.output(0))
+  const facts = placeUnitBatch(best.facts, model.opset, best.axes)
+  PLACED.set(model, facts.placed)
+  const dims = facts.dims(patch.conv.output(0))
   const [, , rows, cols] = dims ?? []
   if (rows === undefined || cols === undefined) {
     throw new VitpassError('MODEL_UNSUPPORTED', 'the patch grid could not be inferred', { node: patch.conv.label })
@@ -172,13 +178,19 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
     exported,
     inputs: callerInputs(model),
     patch,
-    facts: best.facts,
+    facts,
     opset: model.opset,
     rows,
     cols,
     sizes: best.sizes,
     fixed,
   }
+}
+
+/** Shapes that agree; of those, the ones in which no Reshape splits a size, as numbers that divide it by chance would. */
+function fitsBetter(facts: Facts, than: Facts): boolean {
+  const more = facts.impossible.length - than.impossible.length
+  return more < 0 || (more === 0 && facts.split.length < than.split.length)
 }
 
 /**
@@ -231,7 +243,10 @@ function suggestions(sizes: TraceSizes, facts: Facts, model: Model): TraceSizes[
     if (dims.length >= 2 && dims.length <= 4) for (const n of dims.slice(-3, -1)) counts.add(n)
   }
   const grids: number[] = []
-  const spelled = facts.impossible.flatMap(({ left, right }) => [left, right].flatMap(spelledGrid))
+  const spelled = facts.impossible.flatMap(({ left, right }) => [
+    ...[left, right].flatMap(spelledGrid),
+    ...grownGrid(left, right),
+  ])
   for (const count of counts) {
     for (let prefix = 0; prefix <= 8 && prefix < count; prefix += 1) {
       const side = Math.sqrt(count - prefix)
@@ -251,4 +266,24 @@ function spelledGrid(dim: Dim): { rows: number; cols: number }[] {
   const [rows, cols, ...rest] = resolve(dim).atoms
   if (rows === undefined || cols === undefined || rest.length > 0 || !isInt(dim)) return []
   return [{ rows: rows.n, cols: cols.n }]
+}
+
+/**
+ * The grid that a tensor would have to have for a Reshape to fit: its tokens are a factor of its elements, so their number follows from
+ * how many elements the target has. Which grid has that many tokens does not matter where they are one axis; the one nearest to a square.
+ */
+function grownGrid(elements: Dim, wanted: Dim): { rows: number; cols: number }[] {
+  const parts = resolve(elements).atoms.map((atom): Dim => ({ atoms: [atom], n: atom.n }))
+  const along = parts.filter(dependsOnSize)
+  const tokens = (along.reduce((n, dim) => n * dim.n, 1) * wanted.n) / elements.n
+  if (along.length === 0 || !Number.isInteger(tokens)) return []
+  const prefix = along.flatMap(terms).reduce((n, term) => n + (isInt(term) ? term.n : 0), 0)
+  return squarest(tokens - prefix)
+}
+
+function squarest(cells: number): { rows: number; cols: number }[] {
+  if (cells < 1 || cells > 65536) return []
+  let rows = Math.floor(Math.sqrt(cells))
+  while (cells % rows !== 0) rows -= 1
+  return [{ rows, cols: cells / rows }]
 }

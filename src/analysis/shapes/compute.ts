@@ -89,15 +89,23 @@ function swapLast(dims: readonly Dim[]): Dim[] {
   return x === undefined || y === undefined ? [...dims] : [...dims.slice(0, -2), y, x]
 }
 
+/**
+ * The operand of a FusedMatMul as a stack of matrices. With `transBatch` its batch axes stand behind its rows, as [rows, batch, cols], and
+ * with `trans` each matrix is turned after that.
+ */
+function matrices(dims: readonly Dim[], transBatch: boolean, trans: boolean): readonly Dim[] {
+  const [rows, ...rest] = dims
+  const stacked = transBatch && rows !== undefined ? [...rest.slice(0, -1), rows, ...rest.slice(-1)] : dims
+  return trans ? swapLast(stacked) : stacked
+}
+
 const fusedMatMul: ShapeRule = (context) => {
   const { node } = context
   const a = context.dims(0)
   const b = context.dims(1)
-  if (a === null || b === null || node.int('transBatchA', 0) === 1 || node.int('transBatchB', 0) === 1) {
-    return context.set(0, null, context.dtype(0))
-  }
-  const left = node.int('transA', 0) === 1 ? swapLast(a) : a
-  const right = node.int('transB', 0) === 1 ? swapLast(b) : b
+  if (a === null || b === null) return context.set(0, null, context.dtype(0))
+  const left = matrices(a, node.int('transBatchA', 0) === 1, node.int('transA', 0) === 1)
+  const right = matrices(b, node.int('transBatchB', 0) === 1, node.int('transB', 0) === 1)
   context.set(0, matmulDims(context, left, right), context.dtype(0))
 }
 
@@ -284,10 +292,11 @@ const attention: ShapeRule = (context) => {
   if (q === null || v === null) return context.set(0, null, dtype)
   const depth = v.at(-1) ?? int(1)
   maskAxes(context, 3, q.at(-2), context.dims(1)?.at(-2))
-  if (q.length === 4) context.set(0, [...q.slice(0, 3), depth], dtype)
+  const batch = context.unify(q[0] ?? int(1), context.dims(1)?.[0] ?? q[0] ?? int(1), 'attention', [0, 1], 0)
+  if (q.length === 4) context.set(0, [batch, ...q.slice(1, 3), depth], dtype)
   else {
     const perHead = floorDiv(depth, node.int('kv_num_heads', 1))
-    context.set(0, [q[0] ?? int(1), q[1] ?? int(1), product(int(node.int('q_num_heads', 1)), perHead)], dtype)
+    context.set(0, [batch, q[1] ?? int(1), product(int(node.int('q_num_heads', 1)), perHead)], dtype)
   }
 }
 

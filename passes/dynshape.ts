@@ -3,6 +3,7 @@ import { dimSummary } from '../src/analysis/describe.ts'
 import { clashesWhenFree } from '../src/analysis/free.ts'
 import { dependsOnSize } from '../src/analysis/grid.ts'
 import { findPatchEmbedding } from '../src/analysis/pixels.ts'
+import { structuralMixing } from '../src/analysis/structure.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { cloneModel } from '../src/ir/clone.ts'
@@ -55,7 +56,9 @@ export const dynshape: Pass = {
       if (!isTable)
         refusals.push({ node, reason: `${note} of ${dimSummary(left)} with a constant of ${dimSummary(right)}` })
     }
-    if (refusals.length > 0) return { status: 'refused', refusals }
+    if (refusals.length > 0) {
+      return { status: 'refused', refusals: [...structuralMixing(model.graph, traced.patch), ...refusals] }
+    }
 
     const dims = freeDims(traced)
     const renamed = dims.filter((dim, axis) => dim !== traced.patch.pixels.declaredDims?.[axis]).length
@@ -76,6 +79,8 @@ export const dynshape: Pass = {
     const clash = clashes.find(({ node }) => !tables.has(node))
     if (clash !== undefined) {
       model.restore(untouched)
+      const problems = structuralMixing(model.graph, findPatchEmbedding(model))
+      if (problems.length > 0) return { status: 'refused', refusals: problems }
       const met = `${clash.note} of ${dimSummary(clash.left)} and ${dimSummary(clash.right)}`
       return refuse(
         `a size stays baked in: ${met}`,

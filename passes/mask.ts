@@ -1,5 +1,6 @@
 import { shapeSummary } from '../src/analysis/describe.ts'
 import { isTokenRow } from '../src/analysis/grid.ts'
+import { structuralMixing } from '../src/analysis/structure.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import type { PoolingKind, PoolingSite, SoftmaxSite } from '../src/analysis/token-sites.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
@@ -43,8 +44,11 @@ export const mask: Pass = {
   run(model, options) {
     const traced = trace(model)
     const flow = followTokens(model.graph, traced)
+    const structural = flow.problems.length === 0 ? [] : structuralMixing(model.graph, traced.patch)
+    const told = new Set(structural.map(({ node }) => node))
     const refusals: Refusal[] = [
-      ...flow.problems,
+      ...structural,
+      ...flow.problems.filter(({ node }) => !told.has(node)),
       ...flow.operands
         .filter((operand) => operand.kind === 'scores')
         .map(({ node, slot }) => ({

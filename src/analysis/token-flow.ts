@@ -8,6 +8,7 @@ import { singleNumber } from './facts.ts'
 import { dependsOnSize, gridAxes } from './grid.ts'
 import { changesBeforePatches, mixesImages, sizeOperand } from './mixing.ts'
 import { normalAxis } from './shapes/context.ts'
+import { CONVOLVED } from './structure.ts'
 import {
   type GridOperand,
   KEEPS_ZERO,
@@ -25,6 +26,9 @@ import type { Trace } from './trace.ts'
 export function followTokens(graph: Graph, trace: Trace): TokenFlow {
   return new Walk(graph, trace).run()
 }
+
+/** Operators that take elements by numbers made elsewhere in the graph. */
+const PICKS = new Set(['GatherElements', 'GatherND', 'ScatterElements', 'ScatterND'])
 
 /** True for an axis along which tokens lie. */
 function bears(dim: Dim | undefined): boolean {
@@ -87,6 +91,12 @@ class Walk {
     if (shapes.some((dims) => dims === null))
       return this.refuse(node, `the shape of what ${node.opType} reads is not known`)
     const known = shapes as readonly (readonly Dim[])[]
+    if (PICKS.has(key) && known[0]?.some((dim) => bears(dim)) === true) {
+      return this.refuse(
+        node,
+        `${key} picks tokens by computed numbers: patches are shuffled or left out, as in a masked autoencoder`,
+      )
+    }
     const number = sizeOperand(node, this.live, this.sized, this.trace)
     if (number !== null) {
       return this.refuse(node, `${node.opType} computes with ${number.name}, a number that depends on the padded size`)
@@ -281,7 +291,7 @@ class Walk {
     const dims = this.dims(node.input(0)) ?? []
     const kernel = node.ints('kernel_shape') ?? []
     if (!dims.slice(2).some((dim) => bears(dim)) || (kernel.length > 0 && kernel.every((k) => k === 1))) return
-    this.refuse(node, 'a convolution after the patch embedding mixes neighbours, padded ones among them')
+    this.refuse(node, CONVOLVED)
   }
 
   private otherBranchIsZero(node: Node, slot: number): boolean {

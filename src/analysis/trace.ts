@@ -9,6 +9,7 @@ import type { Facts, Placed } from './facts.ts'
 import { dependsOnSize } from './grid.ts'
 import { declaredAxes, infer } from './infer.ts'
 import { callerInputs, findPatchEmbedding, type PatchEmbedding } from './pixels.ts'
+import { structuralMixing } from './structure.ts'
 import { placeUnitBatch } from './unit-batch.ts'
 
 /** Symbolic inference at one choice of sizes at which every shape in the graph agrees. */
@@ -61,7 +62,7 @@ export function trace(model: Model, given?: { readonly rows: number; readonly co
   const cached = CACHE.get(model)
   const key = `${grid?.rows} ${grid?.cols}`
   if (cached?.graph === model.graph && cached.edits === model.graph.edits && cached.key === key) return cached.trace
-  const found = findTrace(model, grid)
+  const found = findTraceOrSayWhy(model, grid)
   CACHE.set(model, { graph: model.graph, edits: model.graph.edits, key, trace: found })
   return found
 }
@@ -104,8 +105,22 @@ function pixelSize(
   }
 }
 
-function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: number }): Trace {
+/** As `findTrace`; where no size fits and the operators show why such an encoder is no matter of sizes, that is the reason given. */
+function findTraceOrSayWhy(model: Model, grid?: { readonly rows: number; readonly cols: number }): Trace {
   const patch = findPatchEmbedding(model)
+  try {
+    return findTrace(model, patch, grid)
+  } catch (error) {
+    const [problem] = error instanceof VitpassError ? structuralMixing(model.graph, patch) : []
+    if (problem === undefined) throw error
+    throw new VitpassError('MODEL_UNSUPPORTED', problem.reason, {
+      node: problem.node.label,
+      remedy: 'encode this model in groups of equal size instead',
+    })
+  }
+}
+
+function findTrace(model: Model, patch: PatchEmbedding, grid?: { readonly rows: number; readonly cols: number }): Trace {
   const declared = patch.pixels.declaredDims ?? [null, null, null, null]
   const [batch, , height, width] = declared
   const fixed = {

@@ -211,6 +211,15 @@ const resize: ShapeRule = (context) => {
   context.set(0, sizes === null && scales === null ? null : dims, context.dtype(0))
 }
 
+const topK: ShapeRule = (context) => {
+  const x = context.dims(0)
+  const k = context.list(1)?.[0]
+  const axis = normalAxis(context.node.int('axis', -1), x?.length ?? 0)
+  const dims = x === null || k === undefined ? null : x.map((dim, i) => (i === axis ? k : dim))
+  context.set(0, dims, context.dtype(0))
+  context.set(1, dims, 'int64')
+}
+
 const shape: ShapeRule = (context) => {
   const x = context.dims(0)
   if (x === null) return context.set(0, null, 'int64')
@@ -354,6 +363,7 @@ export const computeRules: Readonly<Record<string, ShapeRule>> = {
   GroupNormalization: same,
   Resize: resize,
   Shape: shape,
+  TopK: topK,
   Size: size,
   Range: range,
   ConstantOfShape: constantOfShape,

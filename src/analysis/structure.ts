@@ -1,0 +1,88 @@
+import type { Graph } from '../ir/graph.ts'
+import type { Node } from '../ir/node.ts'
+import type { Value } from '../ir/value.ts'
+import { dependents, slice } from './dependence.ts'
+import type { PatchEmbedding } from './pixels.ts'
+import type { MixingProblem } from './token-sites.ts'
+
+/**
+ * What keeps an encoder from being masked, told from its operators alone: convolutions, pooling and resizing of the patch grid, windows, and
+ * relative position biases. For graphs whose shapes cannot be followed, mostly because of these very things, so that the reason
+ * given is this and not the size at which the shapes disagree. Empty where nothing of the kind is found.
+ */
+export function structuralMixing(graph: Graph, { conv }: Pick<PatchEmbedding, 'conv'>): MixingProblem[] {
+  const start = conv.output(0)
+  if (start === null) return []
+  const live = dependents(graph, start)
+  return graph.nodes.flatMap((node): MixingProblem[] => {
+    if (node === conv || !node.inputs.some((value) => value !== null && live.has(value))) return []
+    const reason = structuralReason(graph, node, live)
+    return reason === null ? [] : [{ node, reason }]
+  })
+}
+
+/** The reason that `followTokens` gives too, where it gets to see the convolution. */
+export const CONVOLVED = 'a convolution after the patch embedding mixes neighbours, padded ones among them'
+
+function structuralReason(graph: Graph, node: Node, live: ReadonlySet<Value>): string | null {
+  switch (node.opType) {
+    case 'Conv':
+    case 'ConvTranspose':
+    case 'FusedConv':
+      return kernelOf(node).some((length) => length !== 1) ? CONVOLVED : null
+    case 'MaxPool':
+    case 'AveragePool':
+      return `${node.opType} pools neighbouring patches, padded ones among them`
+    case 'Resize':
+    case 'Upsample':
+      return readsFirst(node, live) ? `${node.opType} blends neighbouring patches, padded ones among them` : null
+    case 'Transpose':
+      return cutsWindows(node) ? 'tokens are cut into windows that attend each by itself, whatever the image fills of them' : null
+    case 'Add':
+      return addsRelativeBias(graph, node, live)
+        ? 'a relative position bias is added to the attention scores, which is made for one grid of patches'
+        : null
+  }
+  return null
+}
+
+function readsFirst(node: Node, live: ReadonlySet<Value>): boolean {
+  const first = node.input(0)
+  return first !== null && live.has(first)
+}
+
+function kernelOf(node: Node): readonly number[] {
+  const dims = node.input(1)?.tensor?.dims ?? []
+  return node.ints('kernel_shape') ?? dims.slice(2)
+}
+
+/** [batch, rows, in window, columns, in window, channels] with the two in the middle exchanged, behind the Reshape that cuts. */
+function cutsWindows(node: Node): boolean {
+  const perm = node.ints('perm') ?? []
+  return perm.length === 6 && perm[2] === 3 && perm[3] === 2 && node.input(0)?.producer?.is('Reshape') === true
+}
+
+/** An operand of attention scores, straight before their softmax, that is gathered from a stored table. */
+function addsRelativeBias(graph: Graph, node: Node, live: ReadonlySet<Value>): boolean {
+  const bias = node.inputs.find((value) => value !== null && !live.has(value)) ?? null
+  if (bias === null || !leadsToSoftmax(node)) return false
+  return slice(graph, bias).some(
+    (maker) => maker.is('Gather', 'GatherElements', 'GatherND') && isTable(graph, maker.input(0)),
+  )
+}
+
+function leadsToSoftmax(node: Node): boolean {
+  let readers = node.output(0)?.users ?? []
+  for (let depth = 0; depth < 3; depth += 1) {
+    if (readers.some((reader) => reader.is('Softmax'))) return true
+    readers = readers.filter((reader) => reader.is('Add', 'Reshape', 'Cast', 'Where')).flatMap((reader) => reader.output(0)?.users ?? [])
+  }
+  return false
+}
+
+/** Floats of the file, in whatever order and form. */
+function isTable(graph: Graph, value: Value | null): boolean {
+  if (value === null) return false
+  const makers = [value, ...slice(graph, value).flatMap((node) => node.inputs)]
+  return makers.some((source) => source?.tensor?.dtype.startsWith('float') === true && source.tensor.dims.length >= 2)
+}

@@ -1,5 +1,7 @@
+import { isFloat } from '../ir/dtype.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Node } from '../ir/node.ts'
+import { elementCount } from '../ir/tensor.ts'
 import type { Value } from '../ir/value.ts'
 import { dependents, slice } from './dependence.ts'
 import type { PatchEmbedding } from './pixels.ts'
@@ -62,13 +64,19 @@ function cutsWindows(node: Node): boolean {
   return perm.length === 6 && perm[2] === 3 && perm[3] === 2 && node.input(0)?.producer?.is('Reshape') === true
 }
 
-/** An operand of attention scores, straight before their softmax, that is gathered from a stored table. */
+/** An operand of attention scores, straight before their softmax, that is made of a stored table. */
 function addsRelativeBias(graph: Graph, node: Node, live: ReadonlySet<Value>): boolean {
   const bias = node.inputs.find((value) => value !== null && !live.has(value)) ?? null
   if (bias === null || !leadsToSoftmax(node)) return false
-  return slice(graph, bias).some(
-    (maker) => maker.is('Gather', 'GatherElements', 'GatherND') && isTable(graph, maker.input(0)),
-  )
+  return sources(graph, bias).some(isTable)
+}
+
+/** All that a value is made of, what its makers' branches read included. */
+function sources(graph: Graph, value: Value): (Value | null)[] {
+  const makers = slice(graph, value)
+  const captured = makers.flatMap((node) => node.subgraphs.flatMap((inner) => [...inner.walk()].flatMap((one) => one.inputs)))
+  const beyond = captured.flatMap((one) => (one === null ? [] : slice(graph, one)))
+  return [value, ...[...makers, ...beyond].flatMap((maker) => maker.inputs), ...captured]
 }
 
 function leadsToSoftmax(node: Node): boolean {
@@ -80,9 +88,7 @@ function leadsToSoftmax(node: Node): boolean {
   return false
 }
 
-/** Floats of the file, in whatever order and form. */
-function isTable(graph: Graph, value: Value | null): boolean {
-  if (value === null) return false
-  const makers = [value, ...slice(graph, value).flatMap((node) => node.inputs)]
-  return makers.some((source) => source?.tensor?.dtype.startsWith('float') === true && source.tensor.dims.length >= 2)
+function isTable(value: Value | null): boolean {
+  const tensor = value?.tensor ?? null
+  return tensor !== null && isFloat(tensor.dtype) && tensor.dims.length >= 2 && elementCount(tensor.dims) > 1
 }

@@ -114,7 +114,10 @@ function projections(value: Value | null, live: ReadonlySet<Value>): Set<Node> {
     if (node === null || seen.has(next)) continue
     seen.add(next)
     // A bias of its own behind a Split: an optimiser put three projections into one product.
-    if (node.is('Add') && node.inputs.some((input) => input !== null && live.has(input) && input.producer?.is('Split'))) {
+    if (
+      node.is('Add') &&
+      node.inputs.some((input) => input !== null && live.has(input) && input.producer?.is('Split'))
+    ) {
       found.add(node)
       continue
     }

@@ -39,7 +39,9 @@ function structuralReason(graph: Graph, node: Node, live: ReadonlySet<Value>): s
     case 'Upsample':
       return readsFirst(node, live) ? `${node.opType} blends neighbouring patches, padded ones among them` : null
     case 'Transpose':
-      return cutsWindows(node) ? 'tokens are cut into windows that attend each by itself, whatever the image fills of them' : null
+      return cutsWindows(node)
+        ? 'tokens are cut into windows that attend each by itself, whatever the image fills of them'
+        : null
     case 'Add':
       return addsRelativeBias(graph, node, live)
         ? 'a relative position bias is added to the attention scores, which is made for one grid of patches'
@@ -74,7 +76,9 @@ function addsRelativeBias(graph: Graph, node: Node, live: ReadonlySet<Value>): b
 /** All that a value is made of, what its makers' branches read included. */
 function sources(graph: Graph, value: Value): (Value | null)[] {
   const makers = slice(graph, value)
-  const captured = makers.flatMap((node) => node.subgraphs.flatMap((inner) => [...inner.walk()].flatMap((one) => one.inputs)))
+  const captured = makers.flatMap((node) =>
+    node.subgraphs.flatMap((inner) => [...inner.walk()].flatMap((one) => one.inputs)),
+  )
   const beyond = captured.flatMap((one) => (one === null ? [] : slice(graph, one)))
   return [value, ...[...makers, ...beyond].flatMap((maker) => maker.inputs), ...captured]
 }
@@ -83,7 +87,9 @@ function leadsToSoftmax(node: Node): boolean {
   let readers = node.output(0)?.users ?? []
   for (let depth = 0; depth < 3; depth += 1) {
     if (readers.some((reader) => reader.is('Softmax'))) return true
-    readers = readers.filter((reader) => reader.is('Add', 'Reshape', 'Cast', 'Where')).flatMap((reader) => reader.output(0)?.users ?? [])
+    readers = readers
+      .filter((reader) => reader.is('Add', 'Reshape', 'Cast', 'Where'))
+      .flatMap((reader) => reader.output(0)?.users ?? [])
   }
   return false
 }

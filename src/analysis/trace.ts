@@ -120,7 +120,11 @@ function findTraceOrSayWhy(model: Model, grid?: { readonly rows: number; readonl
   }
 }
 
-function findTrace(model: Model, patch: PatchEmbedding, grid?: { readonly rows: number; readonly cols: number }): Trace {
+function findTrace(
+  model: Model,
+  patch: PatchEmbedding,
+  grid?: { readonly rows: number; readonly cols: number },
+): Trace {
   const declared = patch.pixels.declaredDims ?? [null, null, null, null]
   const [batch, , height, width] = declared
   const fixed = {

@@ -46,7 +46,13 @@ export function canMoveBatch({ apart, to }: BatchMove, from: readonly Dim[], siz
 }
 
 /** Writes the move in front of what a Reshape does, and its own target. */
-export function moveBatch(node: Node, move: BatchMove, from: readonly Dim[], builder: Builder, sizes: SizeEmitter): void {
+export function moveBatch(
+  node: Node,
+  move: BatchMove,
+  from: readonly Dim[],
+  builder: Builder,
+  sizes: SizeEmitter,
+): void {
   const { apart, perm, to } = move
   const data = node.input(0)
   if (data === null) return

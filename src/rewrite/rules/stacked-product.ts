@@ -22,7 +22,10 @@ export const stackedProduct: Rule = {
     return {
       old,
       next: (builder) => {
-        const product = builder.matMul(turned(builder, node, 'A', left, rankA), turned(builder, node, 'B', right, rankB))
+        const product = builder.matMul(
+          turned(builder, node, 'A', left, rankA),
+          turned(builder, node, 'B', right, rankB),
+        )
         return alpha === 1 ? product : builder.mul(product, builder.float(alpha, dtype))
       },
     }

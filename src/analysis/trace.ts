@@ -1,5 +1,5 @@
 import { VitpassError } from '../errors.ts'
-import { type Dim, int, isInt, resolve, sym, terms } from '../ir/dim.ts'
+import { type Dim, int, sym } from '../ir/dim.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Model } from '../ir/model.ts'
 import { readProvenance } from '../ir/provenance.ts'
@@ -10,6 +10,7 @@ import { dependsOnSize } from './grid.ts'
 import { declaredAxes, infer } from './infer.ts'
 import { callerInputs, findPatchEmbedding, type PatchEmbedding } from './pixels.ts'
 import { structuralMixing } from './structure.ts'
+import { suggestSizes, type TraceSizes } from './trace-sizes.ts'
 import { placeUnitBatch } from './unit-batch.ts'
 
 /** Symbolic inference at one choice of sizes at which every shape in the graph agrees. */
@@ -30,12 +31,6 @@ export interface Trace {
   readonly fixed: { readonly batch: boolean; readonly height: boolean; readonly width: boolean }
   /** Facts at another grid, whether the shapes agree there or not. Inferred once for each grid. */
   at(rows: number, cols: number): Facts
-}
-
-export interface TraceSizes {
-  readonly batch: number
-  readonly rows: number
-  readonly cols: number
 }
 
 /** Primes that no head count, prefix or width is likely to equal, so that a coincidence shows itself. */
@@ -155,7 +150,7 @@ function findTrace(
     if (hidesLengths(facts, sizes)) continue
     if (best === undefined || fitsBetter(facts, best.facts)) best = { facts, sizes, axes }
     if (facts.impossible.length === 0 && (facts.split.length === 0 || tried.size > ENOUGH)) break
-    queue.push(...suggestions(sizes, facts, model))
+    queue.push(...suggestSizes(sizes, facts, model.graph))
   }
   if (best === undefined) {
     throw new VitpassError(
@@ -251,58 +246,4 @@ function inputAxes(
   const channels = typeof weight === 'number' ? weight * patch.conv.int('group', 1) : 3
   axes.set(patch.pixels, [sym('batch', batch), int(channels), sym('height', size.height), sym('width', size.width)])
   return axes
-}
-
-/** Sizes that a clash and the model's constants suggest: token counts that are a square grid and a few prefix tokens. */
-function suggestions(sizes: TraceSizes, facts: Facts, model: Model): TraceSizes[] {
-  const counts = new Set<number>()
-  for (const { left, right } of facts.impossible) for (const dim of [left, right]) counts.add(dim.n)
-  for (const value of model.graph.initializers) {
-    const dims = value.tensor?.dims ?? []
-    if (dims.length >= 2 && dims.length <= 4) for (const n of dims.slice(-3, -1)) counts.add(n)
-  }
-  const grids: number[] = []
-  const spelled = facts.impossible.flatMap(({ left, right }) => [
-    ...[left, right].flatMap(spelledGrid),
-    ...grownGrid(left, right),
-  ])
-  for (const count of counts) {
-    for (let prefix = 0; prefix <= 8 && prefix < count; prefix += 1) {
-      const side = Math.sqrt(count - prefix)
-      if (Number.isInteger(side) && side > 1 && side <= 256 && !grids.includes(side)) grids.push(side)
-    }
-  }
-  const batches = [sizes.batch, 1, 2]
-  return batches.flatMap((batch) => [
-    { ...sizes, batch },
-    ...spelled.map((grid) => ({ batch, ...grid })),
-    ...grids.map((side) => ({ batch, rows: side, cols: side })),
-  ])
-}
-
-/** The grid that a size made of two numbers spells out: an axis of 3 * 5 patches. */
-function spelledGrid(dim: Dim): { rows: number; cols: number }[] {
-  const [rows, cols, ...rest] = resolve(dim).atoms
-  if (rows === undefined || cols === undefined || rest.length > 0 || !isInt(dim)) return []
-  return [{ rows: rows.n, cols: cols.n }]
-}
-
-/**
- * The grid that a tensor would have to have for a Reshape to fit: its tokens are a factor of its elements, so their number follows from
- * how many elements the target has. Which grid has that many tokens does not matter where they are one axis; the one nearest to a square.
- */
-function grownGrid(elements: Dim, wanted: Dim): { rows: number; cols: number }[] {
-  const parts = resolve(elements).atoms.map((atom): Dim => ({ atoms: [atom], n: atom.n }))
-  const along = parts.filter(dependsOnSize)
-  const tokens = (along.reduce((n, dim) => n * dim.n, 1) * wanted.n) / elements.n
-  if (along.length === 0 || !Number.isInteger(tokens)) return []
-  const prefix = along.flatMap(terms).reduce((n, term) => n + (isInt(term) ? term.n : 0), 0)
-  return squarest(tokens - prefix)
-}
-
-function squarest(cells: number): { rows: number; cols: number }[] {
-  if (cells < 1 || cells > 65536) return []
-  let rows = Math.floor(Math.sqrt(cells))
-  while (cells % rows !== 0) rows -= 1
-  return [{ rows, cols: cells / rows }]
 }

@@ -1,12 +1,14 @@
 import { shapeSummary } from '../src/analysis/describe.ts'
 import { isTokenRow } from '../src/analysis/grid.ts'
+import { leaveDense } from '../src/analysis/inexact.ts'
 import { structuralMixing } from '../src/analysis/structure.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
-import type { PoolingKind, PoolingSite, SoftmaxSite } from '../src/analysis/token-sites.ts'
+import type { ConvolutionSite, PoolingKind, PoolingSite, SoftmaxSite, TokenFlow } from '../src/analysis/token-sites.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { type Dim, isInt, resolve } from '../src/ir/dim.ts'
 import { type FloatType, isFloat } from '../src/ir/dtype.ts'
 import type { Model } from '../src/ir/model.ts'
+import { writeProvenance } from '../src/ir/provenance.ts'
 import type { Builder } from '../src/ops/builder.ts'
 import type { Pass, PassOptions, Refusal } from '../src/pipeline/pass.ts'
 import { builderFor } from '../src/rewrite/builder-for.ts'
@@ -14,10 +16,12 @@ import { canSelect, SIZES_INPUT, Validity, type ValidityOptions } from '../src/r
 
 /**
  * Keeps padding out of every sum over tokens: each softmax over tokens gets an additive key mask before it, made from each patch's
- * validity, and each pooling over tokens (mean, sum, max, min) that of the valid ones.
+ * validity, and each pooling over tokens (mean, sum, max, min) that of the valid ones. A convolution that keeps the patch grid reads zeros
+ * at padding, as it does beyond the edge of an image alone.
  *
  * Finds its sites by following the tokens from the patch embedding to the outputs, whatever the operators between are called. Refuses,
- * with every node, a graph in which tokens meet in any other way: convolutions after the patches, windows, products over tokens.
+ * with every node, a graph in which tokens meet in any other way: convolutions that change the grid, windows, products over tokens. With
+ * `allowDense`, what only blends neighbouring patches is let be, and the outputs behind it are named as not exact.
  */
 export const mask: Pass = {
   name: 'mask',
@@ -38,12 +42,19 @@ export const mask: Pass = {
       choices: ['rect', 'patch'],
     },
     padValue: { describe: 'pixel value of the padding', type: 'number', default: 0 },
+    allowDense: {
+      describe: 'leave outputs that blend padded neighbours, as those of dense heads, as they are, and name them',
+      type: 'boolean',
+      default: false,
+    },
     tol: { describe: 'a pixel this close to padValue still counts as padding', type: 'number', default: 0, minimum: 0 },
   },
   requires: ['eager', 'dynshape'],
   run(model, options) {
     const traced = trace(model)
-    const flow = followTokens(model.graph, traced)
+    const whole = followTokens(model.graph, traced)
+    const { flow, inexact } =
+      options.allowDense === true ? leaveDense(model.graph, whole) : { flow: whole, inexact: [] }
     const structural = flow.problems.length === 0 ? [] : structuralMixing(model.graph, traced.patch)
     const told = new Set(structural.map(({ node }) => node))
     const refusals: Refusal[] = [
@@ -57,19 +68,24 @@ export const mask: Pass = {
         })),
       ...flow.softmaxes.flatMap((site) => unfitSoftmax(site, traced)),
       ...flow.poolings.flatMap((site) => unfitPooling(site, traced)),
+      ...flow.convolutions.flatMap((site) => unfitConvolution(site, traced)),
     ]
     if (refusals.length > 0) return { status: 'refused', refusals }
     Validity.check(model, validityOptions(options))
-    if (flow.softmaxes.length + flow.poolings.length === 0) {
+    const notes = inexact.map(
+      ({ output, problem: { node, reason } }) =>
+        `output ${output.name} is not exact: ${reason} (${node.opType} ${node.label})`,
+    )
+    if (inexact.length > 0) writeProvenance(model, { inexact: inexact.map(({ output }) => output.name) })
+    if (flow.softmaxes.length + flow.poolings.length + flow.convolutions.length === 0) {
       Validity.plan(model, validityOptions(options))
       return {
         status: 'applied',
         sites: {},
-        notes: ['no softmax and no pooling runs over tokens: there is nothing to mask'],
+        notes: [...notes, 'no softmax and no pooling runs over tokens: there is nothing to mask'],
       }
     }
-    applyMask(model, traced, flow.softmaxes, flow.poolings, validityOptions(options))
-    const notes: string[] = []
+    applyMask(model, traced, flow, validityOptions(options))
     const perBatch = model.graph.nodes.find((node) => node.is('DynamicQuantizeLinear'))
     if (perBatch !== undefined) {
       notes.push(
@@ -79,7 +95,11 @@ export const mask: Pass = {
     if (options.source === 'sizes') {
       notes.push(`the model now takes ${SIZES_INPUT}, int64 [batch, 2]: height and width of each image in pixels`)
     }
-    const counts = { softmax: flow.softmaxes.length, pooling: flow.poolings.length }
+    const counts = {
+      softmax: flow.softmaxes.length,
+      pooling: flow.poolings.length,
+      convolution: flow.convolutions.length,
+    }
     return {
       status: 'applied',
       sites: Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)),
@@ -124,11 +144,16 @@ function unfitPooling({ node, axes, dims }: PoolingSite, traced: Trace): Refusal
   return []
 }
 
+function unfitConvolution({ node, dims }: ConvolutionSite, traced: Trace): Refusal[] {
+  const dtype = traced.facts.dtype(node.input(0))
+  if (canSelect(dims, traced) && dtype !== undefined && isFloat(dtype)) return []
+  return [{ node, reason: `it reads ${shapeSummary(dims)}, which is no grid of patches for each image` }]
+}
+
 function applyMask(
   model: Model,
   traced: Trace,
-  softmaxes: readonly SoftmaxSite[],
-  poolings: readonly PoolingSite[],
+  { softmaxes, poolings, convolutions }: TokenFlow,
   options: ValidityOptions,
 ): void {
   const builder = builderFor(model, traced, 'mask')
@@ -140,6 +165,11 @@ function applyMask(
     node.setInput(0, builder.add(scores, validity.bias(dims, axis, dtype)))
   }
   for (const site of poolings) maskPooling(model, traced, site, validity, builder)
+  for (const { node, dims } of convolutions) {
+    const [grid, dtype] = [node.input(0), traced.facts.dtype(node.input(0))]
+    if (grid === null || dtype === undefined || !isFloat(dtype)) continue
+    node.setInput(0, builder.where(validity.select(dims), grid, builder.float(0, dtype)))
+  }
   model.graph.sort()
 }
 

@@ -3,6 +3,7 @@ import type { Graph } from '../ir/graph.ts'
 import type { Node } from '../ir/node.ts'
 import { elementCount } from '../ir/tensor.ts'
 import type { Value } from '../ir/value.ts'
+import { CONVOLVED, kernelOf } from './dense.ts'
 import { dependents, slice } from './dependence.ts'
 import type { PatchEmbedding } from './pixels.ts'
 import type { MixingProblem } from './token-sites.ts'
@@ -23,15 +24,12 @@ export function structuralMixing(graph: Graph, { conv }: Pick<PatchEmbedding, 'c
   })
 }
 
-/** The reason that `followTokens` gives too, where it gets to see the convolution. */
-export const CONVOLVED = 'a convolution after the patch embedding mixes neighbours, padded ones among them'
-
 function structuralReason(graph: Graph, node: Node, live: ReadonlySet<Value>): string | null {
   switch (node.opType) {
     case 'Conv':
     case 'ConvTranspose':
     case 'FusedConv':
-      return kernelOf(node).some((length) => length !== 1) ? CONVOLVED : null
+      return mixesGrid(node) ? CONVOLVED : null
     case 'MaxPool':
     case 'AveragePool':
       return `${node.opType} pools neighbouring patches, padded ones among them`
@@ -55,9 +53,17 @@ function readsFirst(node: Node, live: ReadonlySet<Value>): boolean {
   return first !== null && live.has(first)
 }
 
-function kernelOf(node: Node): readonly number[] {
-  const dims = node.input(1)?.tensor?.dims ?? []
-  return node.ints('kernel_shape') ?? dims.slice(2)
+/** A kernel of more than one patch, unless it moves patch by patch and zeros surround the grid: that one can be made right. */
+function mixesGrid(node: Node): boolean {
+  const kernel = kernelOf(node)
+  if (kernel.every((length) => length === 1)) return false
+  const dilations = node.ints('dilations') ?? []
+  const pads = node.ints('pads') ?? []
+  const steps = (node.ints('strides') ?? []).some((stride) => stride !== 1)
+  const keeps = kernel.every(
+    (length, i) => (pads[i] ?? 0) + (pads[i + kernel.length] ?? 0) === (length - 1) * (dilations[i] ?? 1),
+  )
+  return node.opType === 'ConvTranspose' || steps || !(keeps || node.string('auto_pad', '').startsWith('SAME'))
 }
 
 /** [batch, rows, in window, columns, in window, channels] with the two in the middle exchanged, behind the Reshape that cuts. */

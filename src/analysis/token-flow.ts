@@ -2,14 +2,15 @@ import { type Dim, isInt, layoutKey, symbols, terms } from '../ir/dim.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Node } from '../ir/node.ts'
 import type { Value } from '../ir/value.ts'
+import { BLENDS, CONVOLVED, convolves } from './dense.ts'
 import { dependents, sizeDerived } from './dependence.ts'
 import { shapeSummary } from './describe.ts'
 import { singleNumber } from './facts.ts'
 import { dependsOnSize, gridAxes } from './grid.ts'
 import { changesBeforePatches, mixesImages, sizeOperand } from './mixing.ts'
 import { normalAxis } from './shapes/context.ts'
-import { CONVOLVED } from './structure.ts'
 import {
+  type ConvolutionSite,
   type GridOperand,
   KEEPS_ZERO,
   LAYOUT,
@@ -48,6 +49,7 @@ function termCounts(axes: readonly Dim[], trace: Trace): number[] {
 class Walk {
   private readonly softmaxes: SoftmaxSite[] = []
   private readonly poolings: PoolingSite[] = []
+  private readonly convolutions: ConvolutionSite[] = []
   private readonly operands: GridOperand[] = []
   private readonly problems: MixingProblem[] = []
   private readonly live: Set<Value>
@@ -73,12 +75,16 @@ class Walk {
       const inputs = node.inputs.filter((value) => value !== null && started.has(value))
       if (inputs.length > 0) this.visit(node)
     }
-    const { softmaxes, poolings, operands, problems, live } = this
-    return { softmaxes, poolings, operands, problems, live }
+    const { softmaxes, poolings, convolutions, operands, problems, live } = this
+    return { softmaxes, poolings, convolutions, operands, problems, live }
   }
 
   private dims(value: Value | null): readonly Dim[] | null {
     return this.trace.facts.dims(value)
+  }
+
+  private refuseDense(node: Node, reason: string): void {
+    this.problems.push({ node, reason, isDense: true })
   }
 
   private refuse(node: Node, reason: string): void {
@@ -102,7 +108,7 @@ class Walk {
       return this.refuse(node, `${node.opType} computes with ${number.name}, a number that depends on the padded size`)
     }
     const mixing = mixesImages(node, this.live, this.trace)
-    if (mixing !== null) return this.refuse(node, mixing)
+    if (mixing !== null) return void this.problems.push({ node, reason: mixing, mixesImages: true })
     if (!known.some((dims) => dims.some((dim) => bears(dim)))) return
     this.carryZeros(node)
     if (POINTWISE.has(key)) return this.pointwise(node)
@@ -127,6 +133,7 @@ class Walk {
         return this.conv(node)
     }
     if (key.startsWith('Reduce') || key === 'ArgMax' || key === 'ArgMin') return this.reduction(node)
+    if (BLENDS.has(key)) return this.refuseDense(node, `${key} blends neighbouring patches, padded ones among them`)
     this.refuse(node, `${key} is not known to keep tokens apart`)
   }
 
@@ -289,9 +296,9 @@ class Walk {
 
   private conv(node: Node): void {
     const dims = this.dims(node.input(0)) ?? []
-    const kernel = node.ints('kernel_shape') ?? []
-    if (!dims.slice(2).some((dim) => bears(dim)) || (kernel.length > 0 && kernel.every((k) => k === 1))) return
-    this.refuse(node, CONVOLVED)
+    const how = convolves(node, dims, this.outputDims(node), this.trace)
+    if (how === 'zeros') this.convolutions.push({ node, dims })
+    if (how === 'mixes') this.refuseDense(node, CONVOLVED)
   }
 
   private otherBranchIsZero(node: Node, slot: number): boolean {

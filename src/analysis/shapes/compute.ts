@@ -204,7 +204,8 @@ const resize: ShapeRule = (context) => {
     const scale = scales?.[at]
     if (scale === undefined || (isInt(scale) && scale.n === 1)) return dim
     const n = Math.floor(dim.n * scale.n + 1e-6)
-    return isInt(scale)
+    if (!isInt(dim) && isInt(scale) && Number.isInteger(scale.n)) return product(dim, scale)
+    return isInt(scale) && isInt(dim)
       ? context.baked(opset < 11 ? 1 : 2, at, n)
       : sym(`scaled(${sizeKey(dim)},${sizeKey(scale)})`, n, roots(dim, scale))
   })

@@ -1,5 +1,6 @@
 import { type Dim, isInt, resolve, terms } from '../ir/dim.ts'
 import type { Graph } from '../ir/graph.ts'
+import type { Node } from '../ir/node.ts'
 import type { Facts } from './facts.ts'
 import { dependsOnSize } from './grid.ts'
 
@@ -23,6 +24,8 @@ export function suggestSizes(sizes: TraceSizes, facts: Facts, graph: Graph): Tra
     ...[left, right].flatMap(spelledGrid),
     ...grownGrid(left, right),
   ])
+  const clashing = facts.impossible.map(({ node }) => node).filter((node) => node.is('Reshape'))
+  const named = [...new Set([...clashing, ...facts.split])].flatMap((node) => gridsNamed(node, facts))
   for (const count of counts) {
     for (let prefix = 0; prefix <= 8 && prefix < count; prefix += 1) {
       const side = Math.sqrt(count - prefix)
@@ -32,7 +35,7 @@ export function suggestSizes(sizes: TraceSizes, facts: Facts, graph: Graph): Tra
   const batches = [sizes.batch, 1, 2]
   return batches.flatMap((batch) => [
     { ...sizes, batch },
-    ...spelled.map((grid) => ({ batch, ...grid })),
+    ...[...spelled, ...named].map((grid) => ({ batch, ...grid })),
     ...grids.map((side) => ({ batch, rows: side, cols: side })),
   ])
 }
@@ -62,4 +65,13 @@ function squarest(cells: number): { rows: number; cols: number }[] {
   let rows = Math.floor(Math.sqrt(cells))
   while (cells % rows !== 0) rows -= 1
   return [{ rows, cols: cells / rows }]
+}
+
+/** The grids that the numbers in a Reshape's target would be, were each of them how many tokens there are. */
+function gridsNamed(reshape: Node, facts: Facts): { rows: number; cols: number }[] {
+  const target = facts.contents(reshape.input(1))
+  const along = (facts.dims(reshape.input(0)) ?? []).filter(dependsOnSize).flatMap(terms)
+  const prefix = along.reduce((n, term) => n + (isInt(term) ? term.n : 0), 0)
+  const numbers = target?.kind === 'list' ? target.items.filter(isInt).map(({ n }) => n) : []
+  return [...new Set(numbers)].flatMap((n) => squarest(n - prefix))
 }

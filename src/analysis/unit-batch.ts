@@ -10,7 +10,7 @@ import { placementKey } from './shapes/reshape.ts'
 type Axes = Parameters<typeof infer>[2]
 
 /** Inferences at most that look for one place in the graph at which the batch has to stand elsewhere. */
-const TRIES = 48
+const TRIES = 96
 
 /**
  * Finds where a batch of one image stands. Such an axis has one element, so a Reshape does not say between which of its
@@ -29,39 +29,53 @@ export function placeUnitBatch(facts: Facts, opset: number, axes: Axes): Facts {
   const live = dependents(graph, ...axes.keys())
   const firstFault = (found: Facts): number =>
     graph.nodes.findIndex((node) => isLive(node, live) && mixes(node, live, found, opset))
-  let best = facts
-  let fault = firstFault(best)
-  while (fault >= 0) {
-    const next = repair(best, fault)
+  let best: Reading = { facts, fault: firstFault(facts) }
+  let tries = 0
+  while (best.fault >= 0) {
+    tries = 0
+    const next = repair(best, best.fault, 1) ?? repair(best, best.fault, 2)
     if (next === null) break
-    best = next.facts
-    fault = next.fault
+    best = next
   }
-  return best
+  return best.facts
 
-  function repair(from: Facts, at: number): { facts: Facts; fault: number } | null {
-    const node = graph.nodes[at]
+  /** Another reading that is without fault up to and at `goal`: one Reshape read another way, or several, up to `depth`. */
+  function repair(from: Reading, goal: number, depth: number, settled: ReadonlySet<Node> = new Set()): Reading | null {
+    const node = graph.nodes[from.fault]
     if (node === undefined) return null
-    let tries = 0
     for (const reshape of nearestFirst(node)) {
-      if (!from.placements.has(reshape)) continue
-      const current = placementKey(from.dims(reshape.output(0)) ?? [])
-      for (const layout of from.placements.get(reshape) ?? []) {
-        const key = placementKey(layout)
-        if (key === current) continue
+      if (settled.has(reshape)) continue
+      for (const key of otherReadings(from.facts, reshape)) {
         tries += 1
         if (tries > TRIES) return null
-        // What was settled behind this Reshape was settled for the old reading of it.
-        const behind = dependents(graph, reshape.output(0) as Value)
-        const kept = [...from.placed].filter(([other]) => !behind.has(other.output(0) as Value))
-        const found = infer(graph, opset, axes, new Map([...kept, [reshape, key]]))
-        if (found.impossible.length > from.impossible.length) continue
-        const next = firstFault(found)
-        if (next < 0 || next > at) return { facts: found, fault: next }
+        const found = readAs(from.facts, reshape, key)
+        if (found.facts.impossible.length > from.facts.impossible.length) continue
+        if (found.fault < 0 || found.fault > goal) return found
+        const deeper = depth > 1 ? repair(found, goal, depth - 1, new Set([...settled, reshape])) : null
+        if (deeper !== null) return deeper
       }
     }
     return null
   }
+
+  function readAs(from: Facts, reshape: Node, key: string): Reading {
+    // What was settled behind this Reshape was settled for the old reading of it.
+    const behind = dependents(graph, reshape.output(0) as Value)
+    const kept = [...from.placed].filter(([other]) => !behind.has(other.output(0) as Value))
+    const found = infer(graph, opset, axes, new Map([...kept, [reshape, key]]))
+    return { facts: found, fault: firstFault(found) }
+  }
+}
+
+/** Facts, and the number of the first node that does not work on each image by itself; -1 where all do. */
+interface Reading {
+  readonly facts: Facts
+  readonly fault: number
+}
+
+function otherReadings(facts: Facts, reshape: Node): string[] {
+  const current = placementKey(facts.dims(reshape.output(0)) ?? [])
+  return (facts.placements.get(reshape) ?? []).map(placementKey).filter((key) => key !== current)
 }
 
 /** The nodes before a node, by how many lie between. */

@@ -42,12 +42,12 @@ export const mask: Pass = {
       choices: ['rect', 'patch'],
     },
     padValue: { describe: 'pixel value of the padding', type: 'number', default: 0 },
+    tol: { describe: 'a pixel this close to padValue still counts as padding', type: 'number', default: 0, minimum: 0 },
     allowDense: {
       describe: 'leave outputs that blend padded neighbours, as those of dense heads, as they are, and name them',
       type: 'boolean',
       default: false,
     },
-    tol: { describe: 'a pixel this close to padValue still counts as padding', type: 'number', default: 0, minimum: 0 },
   },
   requires: ['eager', 'dynshape'],
   run(model, options) {

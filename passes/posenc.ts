@@ -129,7 +129,9 @@ function chooseRule(
     kind === null
       ? `assumed to be resized by ${likely.kind} (${likely.because}; posenc.kind says otherwise)`
       : `resized by ${kind} as asked`
-  notes.add(`the file holds one position table, taken as the native ${rows}x${cols} grid; ${how}`)
+  notes.add(
+    `the file holds one position table, taken as the native ${rows}x${cols} grid; ${how}; had the model been exported at another size than its own, this would not be its own table`,
+  )
   return { kind: kind ?? likely.kind, offset }
 }
 

@@ -35,9 +35,27 @@ export function placeUnitBatch(facts: Facts, opset: number, axes: Axes): Facts {
     tries = 0
     const next = repair(best, best.fault, 1) ?? repair(best, best.fault, 2)
     if (next === null) break
-    best = next
+    best = inEveryLayer(best.facts, next)
   }
   return best.facts
+
+  /** The layers of a network are alike: what mends one is tried on all Reshapes that were read as the mended ones, and kept if it helps. */
+  function inEveryLayer(before: Facts, mended: Reading): Reading {
+    const changes = new Map(
+      [...mended.facts.placed]
+        .filter(([node, key]) => before.placed.get(node) !== key)
+        .map(([node, key]) => [readingOf(before, node), key]),
+    )
+    const alike = [...mended.facts.placements].flatMap(([node, layouts]): [Node, string][] => {
+      const key = mended.facts.placed.has(node) ? undefined : changes.get(readingOf(mended.facts, node))
+      return key !== undefined && layouts.some((dims) => placementKey(dims) === key) ? [[node, key]] : []
+    })
+    if (alike.length === 0 || mended.fault < 0) return mended
+    const found = infer(graph, opset, axes, new Map([...mended.facts.placed, ...alike]))
+    const fault = firstFault(found)
+    const further = fault < 0 || fault > mended.fault
+    return further && found.impossible.length <= mended.facts.impossible.length ? { facts: found, fault } : mended
+  }
 
   /** Another reading that is without fault up to and at `goal`: one Reshape read another way, or several, up to `depth`. */
   function repair(from: Reading, goal: number, depth: number, settled: ReadonlySet<Node> = new Set()): Reading | null {
@@ -73,8 +91,13 @@ interface Reading {
   readonly fault: number
 }
 
+/** How the result of a Reshape is read. */
+function readingOf(facts: Facts, reshape: Node): string {
+  return placementKey(facts.dims(reshape.output(0)) ?? [])
+}
+
 function otherReadings(facts: Facts, reshape: Node): string[] {
-  const current = placementKey(facts.dims(reshape.output(0)) ?? [])
+  const current = readingOf(facts, reshape)
   return (facts.placements.get(reshape) ?? []).map(placementKey).filter((key) => key !== current)
 }
 

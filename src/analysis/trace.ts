@@ -163,12 +163,16 @@ function findTrace(
   }
   const [clash] = best.facts.impossible
   if (clash !== undefined) {
+    const met = `${clash.note} of ${dimSummary(clash.left)} and ${dimSummary(clash.right)}`
+    const size = pixelSize({ patch, fixed }, best.sizes)
     throw new VitpassError(
       'MODEL_UNSUPPORTED',
-      `no image size was found at which the shapes agree: ${clash.note} of ${dimSummary(clash.left)} and ${dimSummary(clash.right)}`,
+      grid === undefined
+        ? `no image size was found at which the shapes agree: ${met}`
+        : `the shapes do not agree at ${size.height}x${size.width}, the size that was given: ${met}`,
       {
         node: clash.node.label,
-        remedy: 'give the size at which it was exported with --option dynshape.size=HEIGHTxWIDTH',
+        remedy: `give the size at which it was exported with --option dynshape.size=HEIGHTxWIDTH${grid === undefined ? '' : ', or leave it out'}`,
       },
     )
   }

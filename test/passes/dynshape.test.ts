@@ -302,7 +302,8 @@ describe('the option size', () => {
   })
 
   it('of another number of patches than the table has is refused', () => {
-    refused(drawVit(table), ['dynshape'], { dynshape: { size: '16x16' } })
+    const error = refused(drawVit(table), ['dynshape'], { dynshape: { size: '16x16' } })
+    expect(error.refusals[0]?.reason).toMatch(/do not agree at 16x16, the size that was given/)
   })
 })
 

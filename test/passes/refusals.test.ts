@@ -78,6 +78,27 @@ const CASES: readonly Refusable[] = [
     node: /^Conv /,
   },
   {
+    name: 'patches picked by numbers that the graph makes',
+    draw: ({ b, tokens }) => {
+      const order = b.topK(b.reduceMax(tokens, { axes: [2], keepdims: 0 }), { k: b.int64([4]), axis: 1 })[1]
+      const picked = b.tile(b.unsqueeze(order, { axes: [2] }), b.int64([1, 1, WIDTH]))
+      return [attend(b, b.gatherElements(tokens, picked, { axis: 1 }))]
+    },
+    by: 'mask',
+    reason: /picks tokens by computed numbers/,
+    node: /^GatherElements /,
+  },
+  {
+    name: 'pooled features of every image added to those of every other',
+    draw: ({ b, tokens }) => {
+      const pooled = b.reduceMean(attend(b, tokens), { axes: [1], keepdims: 0 })
+      return [b.add(b.unsqueeze(pooled, { axes: [0] }), b.unsqueeze(pooled, { axes: [1] }))]
+    },
+    by: 'mask',
+    reason: /pairs the images of the batch/,
+    node: /^Add /,
+  },
+  {
     name: 'attention in windows',
     draw: (pen) => [attend(pen.b, windows(pen))],
     by: 'mask',

@@ -61,7 +61,7 @@ function grownGrid(elements: Dim, wanted: Dim): { rows: number; cols: number }[]
 }
 
 function squarest(cells: number): { rows: number; cols: number }[] {
-  if (cells < 1 || cells > 65536) return []
+  if (!Number.isInteger(cells) || cells < 1 || cells > 65536) return []
   let rows = Math.floor(Math.sqrt(cells))
   while (cells % rows !== 0) rows -= 1
   return [{ rows, cols: cells / rows }]

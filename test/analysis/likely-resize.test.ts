@@ -57,7 +57,7 @@ it('does not take three projections that an optimiser put into one product for o
   const traced = trace(model)
   const flow = followTokens(model.graph, traced)
   const site = flow.operands.find(({ kind }) => kind === 'tokens') ?? expect.fail('there is no position table')
-  expect(likelyResize(readPositions(site, traced, null), flow, traced).kind).toBe('cubic')
+  expect(likelyResize(readTable(readOperand(site, traced), traced, null), flow, traced).kind).toBe('cubic')
 })
 
 describe('a table of sines and cosines', () => {

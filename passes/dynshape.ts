@@ -1,8 +1,10 @@
-import { slice } from '../src/analysis/dependence.ts'
+import { dependents, slice } from '../src/analysis/dependence.ts'
 import { dimSummary } from '../src/analysis/describe.ts'
 import { clashesWhenFree } from '../src/analysis/free.ts'
 import { dependsOnSize } from '../src/analysis/grid.ts'
+import { mixesImages } from '../src/analysis/mixing.ts'
 import { findPatchEmbedding } from '../src/analysis/pixels.ts'
+import { structuralMixing } from '../src/analysis/structure.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import { type Trace, trace } from '../src/analysis/trace.ts'
 import { cloneModel } from '../src/ir/clone.ts'
@@ -13,7 +15,7 @@ import type { Node } from '../src/ir/node.ts'
 import { readProvenance, writeProvenance } from '../src/ir/provenance.ts'
 import type { DeclaredDim, Value } from '../src/ir/value.ts'
 import { pairOption, readPair } from '../src/pipeline/options.ts'
-import { type Pass, refuse } from '../src/pipeline/pass.ts'
+import { type Pass, type Refusal, refuse } from '../src/pipeline/pass.ts'
 import { builderFor } from '../src/rewrite/builder-for.ts'
 import { planFreeing } from '../src/rewrite/free-sizes.ts'
 import { SizeEmitter } from '../src/rewrite/sizes.ts'
@@ -49,13 +51,16 @@ export const dynshape: Pass = {
     const builder = builderFor(model, traced, 'dynshape')
     const sizes = new SizeEmitter(builder, traced)
     const plan = planFreeing(model.graph, traced, sizes)
-    const refusals = [...plan.stuck]
+    const refusals: Refusal[] = [...plan.stuck]
     for (const { node, left, right, note } of plan.tables) {
       const isTable = node.is('Add', 'Sub', 'Mul', 'Concat') || node.opType === 'SkipLayerNormalization'
       if (!isTable)
         refusals.push({ node, reason: `${note} of ${dimSummary(left)} with a constant of ${dimSummary(right)}` })
     }
-    if (refusals.length > 0) return { status: 'refused', refusals }
+    if (traced.facts.placements.size > 0) refusals.push(...mixingOfImages(model, traced))
+    if (refusals.length > 0) {
+      return { status: 'refused', refusals: [...structuralMixing(model.graph, traced.patch), ...refusals] }
+    }
 
     const dims = freeDims(traced)
     const renamed = dims.filter((dim, axis) => dim !== traced.patch.pixels.declaredDims?.[axis]).length
@@ -76,6 +81,8 @@ export const dynshape: Pass = {
     const clash = clashes.find(({ node }) => !tables.has(node))
     if (clash !== undefined) {
       model.restore(untouched)
+      const problems = structuralMixing(model.graph, findPatchEmbedding(model))
+      if (problems.length > 0) return { status: 'refused', refusals: problems }
       const met = `${clash.note} of ${dimSummary(clash.left)} and ${dimSummary(clash.right)}`
       return refuse(
         `a size stays baked in: ${met}`,
@@ -89,6 +96,15 @@ export const dynshape: Pass = {
     const notes = clashes.length === 0 ? [] : ['a position table still fits one size only: posenc frees it']
     return { status: 'applied', sites, notes }
   },
+}
+
+/** Where a model made for one image would let images see each other, or take one for all, once it gets several. */
+function mixingOfImages(model: Model, traced: Trace): Refusal[] {
+  const live = dependents(model.graph, ...traced.inputs)
+  return model.graph.nodes.flatMap((node) => {
+    const reason = node.outputs.some((value) => value !== null && live.has(value)) && mixesImages(node, live, traced)
+    return reason ? [{ node, reason }] : []
+  })
 }
 
 /** The nodes that make what is added to the tokens for their positions, and those that add it: `posenc` replaces them. */

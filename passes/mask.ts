@@ -1,7 +1,10 @@
 import { shapeSummary } from '../src/analysis/describe.ts'
 import { isTokenRow } from '../src/analysis/grid.ts'
+import { leaveDense } from '../src/analysis/inexact.ts'
+import { structuralMixing } from '../src/analysis/structure.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import {
+  type ConvolutionSite,
   DYNAMIC_RANGE,
   type PoolingKind,
   type PoolingSite,
@@ -12,6 +15,7 @@ import { type Trace, trace } from '../src/analysis/trace.ts'
 import { type Dim, isInt, resolve } from '../src/ir/dim.ts'
 import { type FloatType, isFloat } from '../src/ir/dtype.ts'
 import type { Model } from '../src/ir/model.ts'
+import { writeProvenance } from '../src/ir/provenance.ts'
 import type { Builder } from '../src/ops/builder.ts'
 import type { Pass, PassOptions, Refusal } from '../src/pipeline/pass.ts'
 import { builderFor } from '../src/rewrite/builder-for.ts'
@@ -20,11 +24,13 @@ import { canSelect, SIZES_INPUT, Validity, type ValidityOptions } from '../src/r
 
 /**
  * Keeps padding out of every sum over tokens: each softmax over tokens gets an additive key mask before it, made from each patch's
- * validity, and each pooling over tokens (mean, sum, max, min) that of the valid ones. A dynamic quantisation reads 0 at padding, so that
- * its scale is what it is without; other images in the batch still move it, and the report says so.
+ * validity, and each pooling over tokens (mean, sum, max, min) that of the valid ones. A convolution that keeps the patch grid reads zeros
+ * at padding, as it does beyond the edge of an image alone. A dynamic quantisation reads 0 at padding, so that its scale is what it is
+ * without; other images in the batch still move it, and the report says so.
  *
  * Finds its sites by following the tokens from the patch embedding to the outputs, whatever the operators between are called. Refuses,
- * with every node, a graph in which tokens meet in any other way: convolutions after the patches, windows, products over tokens.
+ * with every node, a graph in which tokens meet in any other way: convolutions that change the grid, windows, products over tokens. With
+ * `allowDense`, what only blends neighbouring patches is let be, and the outputs behind it are named as not exact.
  */
 export const mask: Pass = {
   name: 'mask',
@@ -46,13 +52,23 @@ export const mask: Pass = {
     },
     padValue: { describe: 'pixel value of the padding', type: 'number', default: 0 },
     tol: { describe: 'a pixel this close to padValue still counts as padding', type: 'number', default: 0, minimum: 0 },
+    allowDense: {
+      describe: 'leave outputs that blend padded neighbours, as those of dense heads, as they are, and name them',
+      type: 'boolean',
+      default: false,
+    },
   },
   requires: ['eager', 'dynshape'],
   run(model, options) {
     const traced = trace(model)
-    const flow = followTokens(model.graph, traced)
+    const whole = followTokens(model.graph, traced)
+    const { flow, inexact } =
+      options.allowDense === true ? leaveDense(model.graph, whole) : { flow: whole, inexact: [] }
+    const structural = flow.problems.length === 0 ? [] : structuralMixing(model.graph, traced.patch)
+    const told = new Set(structural.map(({ node }) => node))
     const refusals: Refusal[] = [
-      ...flow.problems,
+      ...structural,
+      ...flow.problems.filter(({ node }) => !told.has(node)),
       ...flow.operands
         .filter((operand) => operand.kind === 'scores')
         .map(({ node, slot }) => ({
@@ -61,15 +77,24 @@ export const mask: Pass = {
         })),
       ...flow.softmaxes.flatMap((site) => unfitSoftmax(site, traced)),
       ...flow.poolings.flatMap((site) => unfitPooling(site, traced)),
+      ...flow.convolutions.flatMap((site) => unfitConvolution(site, traced)),
     ]
     if (refusals.length > 0) return { status: 'refused', refusals }
     Validity.check(model, validityOptions(options))
+    if (inexact.length > 0) writeProvenance(model, { inexact: inexact.map(({ output }) => output.name) })
     const fates = flow.ranges.map((site) => rangeFate(site, traced, validityOptions(options)))
     const ranges = flow.ranges.filter((_, i) => fates[i] === 'masked')
-    const notes = notesOn(model, traced, fates.filter((fate) => fate === 'open').length, options)
+    const notes = [
+      ...inexact.map(
+        ({ output, problem: { node, reason } }) =>
+          `output ${output.name} is not exact: ${reason} (${node.opType} ${node.label})`,
+      ),
+      ...notesOn(model, traced, fates.filter((fate) => fate === 'open').length, options),
+    ]
     const sites = {
       ...counted('softmax', flow.softmaxes),
       ...counted('pooling', flow.poolings),
+      ...counted('convolution', flow.convolutions),
       ...counted('dynamic quantisation', ranges),
     }
     if (Object.keys(sites).length === 0) {
@@ -145,10 +170,16 @@ function unfitPooling({ node, axes, dims }: PoolingSite, traced: Trace): Refusal
   return []
 }
 
+function unfitConvolution({ node, dims }: ConvolutionSite, traced: Trace): Refusal[] {
+  const dtype = traced.facts.dtype(node.input(0))
+  if (canSelect(dims, traced) && dtype !== undefined && isFloat(dtype)) return []
+  return [{ node, reason: `it reads ${shapeSummary(dims)}, which is no grid of patches for each image` }]
+}
+
 function applyMask(
   model: Model,
   traced: Trace,
-  { softmaxes, poolings, ranges }: Pick<TokenFlow, 'softmaxes' | 'poolings' | 'ranges'>,
+  { softmaxes, poolings, convolutions, ranges }: TokenFlow,
   options: ValidityOptions,
 ): void {
   const builder = builderFor(model, traced, 'mask')
@@ -161,6 +192,11 @@ function applyMask(
   }
   for (const site of poolings) maskPooling(model, traced, site, validity, builder)
   for (const site of ranges) maskRange(site, traced, validity, builder)
+  for (const { node, dims } of convolutions) {
+    const [grid, dtype] = [node.input(0), traced.facts.dtype(node.input(0))]
+    if (grid === null || dtype === undefined || !isFloat(dtype)) continue
+    node.setInput(0, builder.where(validity.select(dims), grid, builder.float(0, dtype)))
+  }
   model.graph.sort()
 }
 

@@ -15,7 +15,11 @@ export function dependents(graph: Graph, ...sources: readonly Value[]): Set<Valu
   const found = new Set<Value>(sources)
   for (const node of graph.nodes) {
     if (node.domain === '' && SHAPE_ONLY.has(node.opType)) continue
-    if (!reads(node, found)) continue
+    // CastLike takes the type of its second operand, and nothing of its elements.
+    const elements = node.is('CastLike')
+      ? node.inputs.slice(0, 1).some((value) => value !== null && found.has(value))
+      : reads(node, found)
+    if (!elements) continue
     for (const value of node.outputs) if (value !== null) found.add(value)
   }
   return found

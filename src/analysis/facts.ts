@@ -77,16 +77,25 @@ export interface Disagreement {
   readonly note: string
 }
 
+/** For Reshapes of a batch of one image, the `placementKey` of the layout that their results are to have. */
+export type Placed = ReadonlyMap<Node, string>
+
 /** The result of symbolic inference: one trace of the graph at given sizes, with every size named. */
 export class Facts {
   readonly baked: BakedNumber[] = []
   readonly disagreements: Disagreement[] = []
+  /** Where a batch of one image may stand in what a Reshape makes, for each that leaves a choice; the chosen layout is its output's. */
+  readonly placements = new Map<Node, readonly (readonly Dim[])[]>()
+  readonly placed: Placed
+  /** Reshapes that split a size in the middle, so that what its parts are is not known. */
+  readonly split: Node[] = []
   /** The graph that was inferred. */
   readonly graph: Graph
   private readonly facts = new Map<Value, Fact>()
 
-  constructor(graph: Graph) {
+  constructor(graph: Graph, placed: Placed = new Map()) {
     this.graph = graph
+    this.placed = placed
   }
 
   get(value: Value | null): Fact | undefined {
@@ -117,6 +126,10 @@ export class Facts {
     if (contents === null || countOf(contents) > CONTENTS_LIMIT) return null
     const items = listOf(contents)
     return items.every((item) => item.atoms.every((atom) => atom.kind === 'int')) ? items.map((item) => item.n) : null
+  }
+
+  disagreementsAt(node: Node): readonly Disagreement[] {
+    return this.disagreements.filter((found) => found.node === node)
   }
 
   get impossible(): readonly Disagreement[] {

@@ -5,7 +5,7 @@ import type { Node } from '../ir/node.ts'
 import { elementCount, type Tensor } from '../ir/tensor.ts'
 import { readFloats, readInts } from '../ir/tensor-data.ts'
 import type { Value } from '../ir/value.ts'
-import { CONTENTS_LIMIT, type Contents, contentsOf, decidedBranch, type Fact, Facts } from './facts.ts'
+import { CONTENTS_LIMIT, type Contents, contentsOf, decidedBranch, type Fact, Facts, type Placed } from './facts.ts'
 import { computeRules } from './shapes/compute.ts'
 import { Context, type ShapeRule } from './shapes/context.ts'
 import { elementwiseRules } from './shapes/elementwise.ts'
@@ -27,9 +27,15 @@ const FLOAT_LIMIT = 64
  * elements of shape tensors as expressions of those names.
  *
  * @param inputs axes of each graph input, named and with the size that they have in this trace
+ * @param placed where a batch of one image stands in the results of Reshapes that leave a choice
  */
-export function infer(graph: Graph, opset: number, inputs: ReadonlyMap<Value, readonly Dim[]>): Facts {
-  const facts = new Facts(graph)
+export function infer(
+  graph: Graph,
+  opset: number,
+  inputs: ReadonlyMap<Value, readonly Dim[]>,
+  placed: Placed = new Map(),
+): Facts {
+  const facts = new Facts(graph, placed)
   for (const value of graph.initializers) if (value.tensor !== null) facts.set(value, tensorFact(value.tensor))
   for (const [value, dims] of inputs) facts.set(value, { dims, dtype: value.dtype, contents: null })
   for (const node of graph.nodes) inferNode(node, facts, opset)

@@ -117,6 +117,14 @@ function projections(value: Value | null, live: ReadonlySet<Value>): Set<Node> {
     const node = next.producer
     if (node === null || seen.has(next)) continue
     seen.add(next)
+    // A bias of its own behind a Split: an optimiser put three projections into one product.
+    if (
+      node.is('Add') &&
+      node.inputs.some((input) => input !== null && live.has(input) && input.producer?.is('Split'))
+    ) {
+      found.add(node)
+      continue
+    }
     if (isProduct(node)) found.add(node)
     else if (node.domain === '' && BETWEEN.has(node.opType)) {
       for (const input of node.inputs) if (input !== null && live.has(input)) pending.push(input)

@@ -3,6 +3,7 @@ import type { Graph } from '../ir/graph.ts'
 import type { Node } from '../ir/node.ts'
 import type { Value } from '../ir/value.ts'
 import { dependents, isShapeSlot, sizeDerived, slice } from './dependence.ts'
+import { shapeSummary } from './describe.ts'
 import { dependsOnSize } from './grid.ts'
 import { productOperands } from './products.ts'
 import { normalAxis } from './shapes/context.ts'
@@ -30,12 +31,23 @@ function addsPerToken(node: Node): boolean {
   return POINTWISE.has(node.operator) || node.opType === 'SkipLayerNormalization'
 }
 
-/** How a node lets one image of the batch see another; null where it does not. */
-export function mixesImages(node: Node, live: ReadonlySet<Value>, trace: Trace): string | null {
+/** How a node lets one image of the batch see another, or takes one for all; null where it does neither. */
+export function mixesImages(node: Node, live: ReadonlySet<Value>, trace: Inferred): string | null {
+  return mixesByOperator(node, live, trace) ?? mixesByShape(node, live, trace)
+}
+
+/** What is known of a graph's shapes. */
+type Inferred = Pick<Trace, 'facts' | 'opset'>
+
+function mixesByOperator(node: Node, live: ReadonlySet<Value>, trace: Inferred): string | null {
   const { facts } = trace
   const source = node.inputs.find((value) => value !== null && live.has(value)) ?? null
   const dims = facts.dims(source)
   if (contractsBatch(node, trace)) return `${node.opType} sums over the batch`
+  if (ATTENTION.has(node.opType)) {
+    const inner = node.inputs.flatMap((value) => (value !== null && live.has(value) ? facts.dims(value)?.slice(1) : []))
+    return inner.some(hasBatch) ? `${node.opType} runs over the batch` : null
+  }
   if (dims === null || node.domain !== '') return null
   const holdsBatch = (axis: number) => hasBatch(dims[normalAxis(axis, dims.length)])
   const constants = (slot: number) => facts.constants(node.input(slot))
@@ -64,11 +76,36 @@ export function mixesImages(node: Node, live: ReadonlySet<Value>, trace: Trace):
   return null
 }
 
+/** Fused attention of any domain: the batch comes first in all that it reads, and it sums over all other axes. */
+const ATTENTION = new Set(['Attention', 'MultiHeadAttention'])
+
+/** Computed from every image at once by design; `mask` says what that means. */
+const SCALES = new Set(['DynamicQuantizeLinear'])
+
+/** Each value that depends on the images must hold the batch once: an outer product of it pairs them, and without it one stands for all. */
+function mixesByShape(node: Node, live: ReadonlySet<Value>, { facts }: Inferred): string | null {
+  const inputs = node.inputs.filter((value) => value !== null && live.has(value))
+  if (SCALES.has(node.opType) || !inputs.some((value) => countBatch(facts.dims(value) ?? []) === 1)) return null
+  for (const output of node.outputs) {
+    const dims = facts.dims(output)
+    if (output === null || dims === null || !live.has(output)) continue
+    const count = countBatch(dims)
+    if (count > 1) return `${node.opType} pairs the images of the batch with one another`
+    if (count === 0) return `${node.opType} makes ${shapeSummary(dims)} of all images, not one for each`
+  }
+  return null
+}
+
+/** How often the batch is a factor of the axes. */
+export function countBatch(dims: readonly Dim[]): number {
+  return dims.flatMap((dim) => dim.atoms.filter((atom) => hasBatch({ atoms: [atom], n: atom.n }))).length
+}
+
 function hasBatch(dim: Dim | undefined): boolean {
   return dim !== undefined && roots(dim).has('batch')
 }
 
-function contractsBatch(node: Node, { facts }: Trace): boolean {
+function contractsBatch(node: Node, { facts }: Inferred): boolean {
   return (productOperands(node) ?? []).some(({ value, axis }, side) => {
     const dims = facts.dims(value)
     return (side === 0 || (dims?.length ?? 0) > 1) && hasBatch(dims?.at(axis))

@@ -69,7 +69,7 @@ function bakedTable(operand: PositionOperand, trace: Trace, native: Grid | null)
   }
   if (native === null && rows !== cols) {
     throw refusePositions(
-      `the position table lies on a ${rows}x${cols} grid, which may be the size of the export and not the model's own`,
+      `the position table is baked for a grid of ${rows}x${cols}: that may be the size of the export, in which case the model's own table is gone`,
       site.node,
       `if it is the model's own grid, say so with --option posenc.native=${rows}x${cols}; else export at the native size`,
     )

@@ -2,6 +2,7 @@ import { type Dim, isInt, layoutKey, symbols, terms } from '../ir/dim.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Node } from '../ir/node.ts'
 import type { Value } from '../ir/value.ts'
+import { BLENDS, CONVOLVED, convolves } from './dense.ts'
 import { dependents, sizeDerived, slice } from './dependence.ts'
 import { shapeSummary } from './describe.ts'
 import { singleNumber } from './facts.ts'
@@ -10,6 +11,7 @@ import { changesBeforePatches, mixesImages, sizeOperand } from './mixing.ts'
 import { type ProductOperand, productOperands } from './products.ts'
 import { normalAxis } from './shapes/context.ts'
 import {
+  type ConvolutionSite,
   DYNAMIC_RANGE,
   type GridOperand,
   KEEPS_ZERO,
@@ -31,6 +33,9 @@ export function followTokens(graph: Graph, trace: Trace): TokenFlow {
   return new Walk(graph, trace).run()
 }
 
+/** Operators that take elements by numbers made elsewhere in the graph. */
+const PICKS = new Set(['GatherElements', 'GatherND', 'ScatterElements', 'ScatterND'])
+
 /** True for an axis along which tokens lie. */
 function bears(dim: Dim | undefined): boolean {
   return dim !== undefined && dependsOnSize(dim)
@@ -50,6 +55,7 @@ class Walk {
   private readonly softmaxes: SoftmaxSite[] = []
   private readonly poolings: PoolingSite[] = []
   private readonly ranges: RangeSite[] = []
+  private readonly convolutions: ConvolutionSite[] = []
   private readonly operands: GridOperand[] = []
   private readonly problems: MixingProblem[] = []
   private readonly live: Set<Value>
@@ -78,12 +84,16 @@ class Walk {
       const inputs = node.inputs.filter((value) => value !== null && started.has(value))
       if (inputs.length > 0) this.visit(node)
     }
-    const { softmaxes, poolings, ranges, operands, problems, live } = this
-    return { softmaxes, poolings, ranges, operands, problems, live }
+    const { softmaxes, poolings, convolutions, ranges, operands, problems, live } = this
+    return { softmaxes, poolings, convolutions, ranges, operands, problems, live }
   }
 
   private dims(value: Value | null): readonly Dim[] | null {
     return this.trace.facts.dims(value)
+  }
+
+  private refuseDense(node: Node, reason: string): void {
+    this.problems.push({ node, reason, isDense: true })
   }
 
   private refuse(node: Node, reason: string): void {
@@ -96,12 +106,18 @@ class Walk {
     if (shapes.some((dims) => dims === null))
       return this.refuse(node, `the shape of what ${node.opType} reads is not known`)
     const known = shapes as readonly (readonly Dim[])[]
+    if (PICKS.has(key) && known[0]?.some((dim) => bears(dim)) === true) {
+      return this.refuse(
+        node,
+        `${key} picks tokens by computed numbers: patches are shuffled or left out, as in a masked autoencoder`,
+      )
+    }
     const number = sizeOperand(node, this.live, this.sized, this.trace)
     if (number !== null) {
       return this.refuse(node, `${node.opType} computes with ${number.name}, a number that depends on the padded size`)
     }
     const mixing = mixesImages(node, this.live, this.trace)
-    if (mixing !== null) return this.refuse(node, mixing)
+    if (mixing !== null) return void this.problems.push({ node, reason: mixing, mixesImages: true })
     if (DYNAMIC_RANGE.has(key)) this.ranges.push({ node, dims: this.dims(node.input(0)) ?? [] })
     if (!known.some((dims) => dims.some((dim) => bears(dim)))) return
     this.carryZeros(node)
@@ -124,6 +140,7 @@ class Walk {
         return this.conv(node)
     }
     if (key.startsWith('Reduce') || key === 'ArgMax' || key === 'ArgMin') return this.reduction(node)
+    if (BLENDS.has(key)) return this.refuseDense(node, `${key} blends neighbouring patches, padded ones among them`)
     if (/^com\.microsoft:(Q|DynamicQuantize|NhwcMaxPool)/.test(key)) {
       return this.refuse(
         node,
@@ -297,9 +314,9 @@ class Walk {
 
   private conv(node: Node): void {
     const dims = this.dims(node.input(0)) ?? []
-    const kernel = node.ints('kernel_shape') ?? []
-    if (!dims.slice(2).some((dim) => bears(dim)) || (kernel.length > 0 && kernel.every((k) => k === 1))) return
-    this.refuse(node, 'a convolution after the patch embedding mixes neighbours, padded ones among them')
+    const how = convolves(node, dims, this.outputDims(node), this.trace)
+    if (how === 'zeros') this.convolutions.push({ node, dims })
+    if (how === 'mixes') this.refuseDense(node, CONVOLVED)
   }
 
   private otherBranchIsZero(node: Node, slot: number): boolean {

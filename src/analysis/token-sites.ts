@@ -59,12 +59,24 @@ export interface RangeSite {
 export interface MixingProblem {
   readonly node: Node
   readonly reason: string
+  /** True where it only blends neighbouring patches, as the decoders of dense predictions do. */
+  readonly isDense?: boolean
+  /** True where one image of the batch sees another. */
+  readonly mixesImages?: boolean
+}
+
+/** A convolution over the patch grid that is right once its input is zero at padding. */
+export interface ConvolutionSite {
+  readonly node: Node
+  /** Axes of its input: [batch, channels, rows, columns]. */
+  readonly dims: readonly Dim[]
 }
 
 export interface TokenFlow {
   readonly softmaxes: readonly SoftmaxSite[]
   readonly poolings: readonly PoolingSite[]
   readonly ranges: readonly RangeSite[]
+  readonly convolutions: readonly ConvolutionSite[]
   readonly operands: readonly GridOperand[]
   readonly problems: readonly MixingProblem[]
   /** Values that depend on what the caller's inputs hold. */

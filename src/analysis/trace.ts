@@ -1,14 +1,17 @@
 import { VitpassError } from '../errors.ts'
-import { type Dim, int, isInt, resolve, sym } from '../ir/dim.ts'
+import { type Dim, int, sym } from '../ir/dim.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Model } from '../ir/model.ts'
 import { readProvenance } from '../ir/provenance.ts'
 import type { Value } from '../ir/value.ts'
 import { dimSummary } from './describe.ts'
-import type { Facts } from './facts.ts'
+import type { Facts, Placed } from './facts.ts'
 import { dependsOnSize } from './grid.ts'
 import { declaredAxes, infer } from './infer.ts'
 import { callerInputs, findPatchEmbedding, type PatchEmbedding } from './pixels.ts'
+import { structuralMixing } from './structure.ts'
+import { suggestSizes, type TraceSizes } from './trace-sizes.ts'
+import { placeUnitBatch } from './unit-batch.ts'
 import { channelsOf } from './weights.ts'
 
 /** Symbolic inference at one choice of sizes at which every shape in the graph agrees. */
@@ -31,12 +34,6 @@ export interface Trace {
   at(rows: number, cols: number): Facts
 }
 
-export interface TraceSizes {
-  readonly batch: number
-  readonly rows: number
-  readonly cols: number
-}
-
 /** Primes that no head count, prefix or width is likely to equal, so that a coincidence shows itself. */
 const FREE: TraceSizes = { batch: 7, rows: 11, cols: 13 }
 
@@ -45,6 +42,9 @@ const DIVISIBLE: TraceSizes = { batch: 7, rows: 48, cols: 72 }
 
 /** Attempts at most: each is one inference, a few milliseconds. */
 const ATTEMPTS = 96
+
+/** Attempts after which sizes at which a Reshape splits another size will do, as they must for a model of windows. */
+const ENOUGH = 16
 
 /**
  * Infers the model's shapes symbolically. A model whose sizes are all free is traced at arbitrary ones; one that has a
@@ -58,7 +58,7 @@ export function trace(model: Model, given?: { readonly rows: number; readonly co
   const cached = CACHE.get(model)
   const key = `${grid?.rows} ${grid?.cols}`
   if (cached?.graph === model.graph && cached.edits === model.graph.edits && cached.key === key) return cached.trace
-  const found = findTrace(model, grid)
+  const found = findTraceOrSayWhy(model, grid)
   CACHE.set(model, { graph: model.graph, edits: model.graph.edits, key, trace: found })
   return found
 }
@@ -68,6 +68,9 @@ const CACHE = new WeakMap<
   Model,
   { readonly graph: Graph; readonly edits: number; readonly key: string; readonly trace: Trace }
 >()
+
+/** Where a batch of one image stood in the last trace of each model: the next begins with it. */
+const PLACED = new WeakMap<Model, Placed>()
 
 /** Facts at arbitrary sizes, whatever the file's constants say: what does not agree then is baked in. */
 export function freeTrace(model: Model): Facts {
@@ -98,8 +101,26 @@ function pixelSize(
   }
 }
 
-function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: number }): Trace {
+/** As `findTrace`; where no size fits and the operators show why such an encoder is no matter of sizes, that is the reason given. */
+function findTraceOrSayWhy(model: Model, grid?: { readonly rows: number; readonly cols: number }): Trace {
   const patch = findPatchEmbedding(model)
+  try {
+    return findTrace(model, patch, grid)
+  } catch (error) {
+    const [problem] = error instanceof VitpassError ? structuralMixing(model.graph, patch) : []
+    if (problem === undefined) throw error
+    throw new VitpassError('MODEL_UNSUPPORTED', problem.reason, {
+      node: problem.node.label,
+      remedy: 'encode this model in groups of equal size instead',
+    })
+  }
+}
+
+function findTrace(
+  model: Model,
+  patch: PatchEmbedding,
+  grid?: { readonly rows: number; readonly cols: number },
+): Trace {
   const declared = patch.pixels.declaredDims ?? [null, null, null, null]
   const [batch, , height, width] = declared
   const fixed = {
@@ -114,7 +135,7 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
   }
   const first: TraceSizes = { ...FREE, ...(isSquare(patch) ? { cols: FREE.rows } : {}), ...grid, ...given }
 
-  let best: { facts: Facts; sizes: TraceSizes } | undefined
+  let best: { facts: Facts; sizes: TraceSizes; axes: ReadonlyMap<Value, readonly Dim[]> } | undefined
   const queue: TraceSizes[] = [
     first,
     { ...first, rows: DIVISIBLE.rows, cols: isSquare(patch) ? DIVISIBLE.rows : DIVISIBLE.cols },
@@ -125,15 +146,12 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
     const key = `${sizes.batch} ${sizes.rows} ${sizes.cols}`
     if (tried.has(key)) continue
     tried.add(key)
-    const facts = infer(
-      model.graph,
-      model.opset,
-      inputAxes(model, patch, sizes.batch, pixelSize({ patch, fixed }, sizes)),
-    )
+    const axes = inputAxes(model, patch, sizes.batch, pixelSize({ patch, fixed }, sizes))
+    const facts = infer(model.graph, model.opset, axes, PLACED.get(model))
     if (hidesLengths(facts, sizes)) continue
-    if (best === undefined || facts.impossible.length < best.facts.impossible.length) best = { facts, sizes }
-    if (facts.impossible.length === 0) break
-    queue.push(...suggestions(sizes, facts, model))
+    if (best === undefined || fitsBetter(facts, best.facts)) best = { facts, sizes, axes }
+    if (facts.impossible.length === 0 && (facts.split.length === 0 || tried.size > ENOUGH)) break
+    queue.push(...suggestSizes(sizes, facts, model.graph))
   }
   if (best === undefined) {
     throw new VitpassError(
@@ -146,16 +164,22 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
   }
   const [clash] = best.facts.impossible
   if (clash !== undefined) {
+    const met = `${clash.note} of ${dimSummary(clash.left)} and ${dimSummary(clash.right)}`
+    const size = pixelSize({ patch, fixed }, best.sizes)
     throw new VitpassError(
       'MODEL_UNSUPPORTED',
-      `no image size was found at which the shapes agree: ${clash.note} of ${dimSummary(clash.left)} and ${dimSummary(clash.right)}`,
+      grid === undefined
+        ? `no image size was found at which the shapes agree: ${met}`
+        : `the shapes do not agree at ${size.height}x${size.width}, the size that was given: ${met}`,
       {
         node: clash.node.label,
-        remedy: 'give the size at which it was exported with --option dynshape.size=HEIGHTxWIDTH',
+        remedy: `give the size at which it was exported with --option dynshape.size=HEIGHTxWIDTH${grid === undefined ? '' : ', or leave it out'}`,
       },
     )
   }
-  const dims = best.facts.dims(patch.conv.output(0))
+  const facts = placeUnitBatch(best.facts, model.opset, best.axes)
+  PLACED.set(model, facts.placed)
+  const dims = facts.dims(patch.conv.output(0))
   const [, , rows, cols] = dims ?? []
   if (rows === undefined || cols === undefined) {
     throw new VitpassError('MODEL_UNSUPPORTED', 'the patch grid could not be inferred', { node: patch.conv.label })
@@ -173,13 +197,19 @@ function findTrace(model: Model, grid?: { readonly rows: number; readonly cols: 
     exported,
     inputs: callerInputs(model),
     patch,
-    facts: best.facts,
+    facts,
     opset: model.opset,
     rows,
     cols,
     sizes: best.sizes,
     fixed,
   }
+}
+
+/** Shapes that agree; of those, the ones in which no Reshape splits a size, as numbers that divide it by chance would. */
+function fitsBetter(facts: Facts, than: Facts): boolean {
+  const more = facts.impossible.length - than.impossible.length
+  return more < 0 || (more === 0 && facts.split.length < than.split.length)
 }
 
 /**
@@ -224,35 +254,4 @@ function inputAxes(
     sym('width', size.width),
   ])
   return axes
-}
-
-/** Sizes that a clash and the model's constants suggest: token counts that are a square grid and a few prefix tokens. */
-function suggestions(sizes: TraceSizes, facts: Facts, model: Model): TraceSizes[] {
-  const counts = new Set<number>()
-  for (const { left, right } of facts.impossible) for (const dim of [left, right]) counts.add(dim.n)
-  for (const value of model.graph.initializers) {
-    const dims = value.tensor?.dims ?? []
-    if (dims.length >= 2 && dims.length <= 4) for (const n of dims.slice(-3, -1)) counts.add(n)
-  }
-  const grids: number[] = []
-  const spelled = facts.impossible.flatMap(({ left, right }) => [left, right].flatMap(spelledGrid))
-  for (const count of counts) {
-    for (let prefix = 0; prefix <= 8 && prefix < count; prefix += 1) {
-      const side = Math.sqrt(count - prefix)
-      if (Number.isInteger(side) && side > 1 && side <= 256 && !grids.includes(side)) grids.push(side)
-    }
-  }
-  const batches = [sizes.batch, 1, 2]
-  return batches.flatMap((batch) => [
-    { ...sizes, batch },
-    ...spelled.map((grid) => ({ batch, ...grid })),
-    ...grids.map((side) => ({ batch, rows: side, cols: side })),
-  ])
-}
-
-/** The grid that a size made of two numbers spells out: an axis of 3 * 5 patches. */
-function spelledGrid(dim: Dim): { rows: number; cols: number }[] {
-  const [rows, cols, ...rest] = resolve(dim).atoms
-  if (rows === undefined || cols === undefined || rest.length > 0 || !isInt(dim)) return []
-  return [{ rows: rows.n, cols: cols.n }]
 }

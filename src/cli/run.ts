@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs'
 import { VitpassError } from '../errors.ts'
+import type { OptionsByPass } from '../pipeline/options.ts'
 import { PassRefusedError, runPasses } from '../pipeline/run.ts'
 import { EXIT } from './exit-code.ts'
 import { CommandFailure, failureDocument, toVitpassError, withModel } from './failure.ts'
@@ -18,6 +19,7 @@ interface RunFlags {
   readonly output: string[] | undefined
   readonly option: string[] | undefined
   readonly report: string[] | undefined
+  readonly 'allow-dense': boolean
   readonly explain: boolean
   readonly json: boolean
   readonly 'dry-run': boolean
@@ -43,6 +45,11 @@ function defineArguments(yargs: Argv): Argv<RunFlags> {
     .option('passes', { ...TEXT, alias: 'p', describe: 'passes and presets, as a,b,c', demandOption: true })
     .option('output', { ...TEXT, alias: 'o', describe: 'file to write, <name>.vitpass.onnx if not given' })
     .option('option', { ...TEXT, describe: 'pass.key=value, once for each option' })
+    .option('allow-dense', {
+      describe: 'keep outputs that blend padded neighbours, not exact, as mask.allowDense=true does',
+      type: 'boolean',
+      default: false,
+    })
     .option('explain', { describe: 'tell what each pass did, or why not', type: 'boolean', default: false })
     .option('verify', {
       describe: 'run both models, and write the result only where it answers as the original',
@@ -96,7 +103,7 @@ async function transform(args: RunArguments, output: string): Promise<Outcome> {
   let document: RunDocument = { model: args.model, output: null, bytes: null, dryRun: args.dryRun }
   try {
     const names = parsePassNames(args.passes)
-    const given = parsePassOptions(args.option)
+    const given = withDense(parsePassOptions(args.option), args.allowDense)
     if (!args.dryRun) checkTarget(output, args.model, { flag: '-o', force: args.force })
 
     const { readModel } = await import('../onnx/node.ts')
@@ -123,6 +130,11 @@ async function transform(args: RunArguments, output: string): Promise<Outcome> {
     const report = failure instanceof PassRefusedError ? failure.report : {}
     return { document: { ...document, ...report }, idle: [], failure: withModel(failure, args.model) }
   }
+}
+
+/** `--allow-dense` is short for an option of `mask`. */
+function withDense(options: OptionsByPass, allowDense: boolean): OptionsByPass {
+  return allowDense ? { ...options, mask: { ...options.mask, allowDense: true } } : options
 }
 
 function checkReportPath(path: string, input: string, output: string): void {

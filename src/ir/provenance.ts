@@ -17,6 +17,8 @@ export interface Provenance {
   readonly exported?: { readonly rows: number; readonly cols: number }
   /** The same, while a position table of that size is still in the graph. */
   readonly grid?: { readonly rows: number; readonly cols: number } | undefined
+  /** Outputs of which padding takes a part, left as they are at the caller's wish. */
+  readonly inexact?: readonly string[]
   /** How the graph tells image from padding, once a pass has put that in. */
   readonly validity?: Readonly<Record<string, string | number | boolean>>
 }

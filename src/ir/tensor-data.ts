@@ -104,8 +104,8 @@ export function readFloats(tensor: Tensor): Float32Array | Float64Array {
 }
 
 /**
- * The elements of an integer or bool tensor (0 or 1), row-major. The largest and the smallest int64, which exporters write for
- * "to the end", come as the nearest number; any other integer beyond 2^53 is an error.
+ * The elements of an integer or bool tensor (0 or 1), row-major. The largest int64, its negative and the smallest, which exporters
+ * write for "to the end", come as the nearest number; any other integer beyond 2^53 is an error.
  * @throws VitpassError MODEL_UNSUPPORTED for another type or an integer that no number can hold, and as `rawBytes`
  */
 export function readInts(tensor: Tensor): number[] {
@@ -141,7 +141,7 @@ export function readInts(tensor: Tensor): number[] {
 function toNumber(tensor: Tensor, value: bigint): number {
   const number = Number(value)
   if (Number.isSafeInteger(number)) return number
-  if (tensor.dtype === 'int64' && (value === INT64_MAX || value === INT64_MIN)) return number
+  if (tensor.dtype === 'int64' && (value === INT64_MAX || value === INT64_MIN || value === -INT64_MAX)) return number
   throw new VitpassError('MODEL_UNSUPPORTED', `tensor ${tensor.name} holds ${value}, which is beyond 2^53`)
 }
 

@@ -1,6 +1,7 @@
 import { shapeSummary } from '../analysis/describe.ts'
 import type { Facts } from '../analysis/facts.ts'
 import { learn, tensorFact } from '../analysis/infer.ts'
+import { placementKey } from '../analysis/shapes/reshape.ts'
 import { VitpassError } from '../errors.ts'
 import { type Dim, layoutKey } from '../ir/dim.ts'
 import { isFloat } from '../ir/dtype.ts'
@@ -79,6 +80,7 @@ function applyPatch(patch: Patch, rule: string, context: RuleContext, builder: B
   const next = typeof patch.next === 'function' ? patch.next(builder) : patch.next
   learn(graph.nodes.slice(from), facts, opset)
   if (next.tensor !== null && facts.get(next) === undefined) facts.set(next, tensorFact(next.tensor))
+  keepPlacement(old, next, facts)
   const before = facts.get(old)
   const after = facts.get(next)
   const dims = [facts.dims(old), facts.dims(next)] as const
@@ -96,6 +98,15 @@ function applyPatch(patch: Patch, rule: string, context: RuleContext, builder: B
   // What the replacement itself reads of the old value stays as it is.
   const own = new Set(graph.nodes.slice(from).filter((node) => !readers.has(node)))
   graph.replaceUses(old, next, own)
+}
+
+/** A new Reshape has a batch of one image where the value that it replaces had it, as far as it can. */
+function keepPlacement(old: Value, next: Value, facts: Facts): void {
+  const [dims, fact] = [facts.dims(old), facts.get(next)]
+  const layouts = next.producer === null ? undefined : facts.placements.get(next.producer)
+  if (dims === null || fact === undefined || layouts === undefined) return
+  const same = layouts.find((layout) => placementKey(layout) === placementKey(dims))
+  if (same !== undefined) facts.set(next, { ...fact, dims: same })
 }
 
 /** True where every element is a number, whatever the image's size, and `wanted`. */

@@ -1,20 +1,22 @@
 import { dependents } from '../analysis/dependence.ts'
-import { shapeSummary } from '../analysis/describe.ts'
+import { dimSummary, shapeSummary } from '../analysis/describe.ts'
 import { evaluate } from '../analysis/evaluate.ts'
 import type { BakedNumber, Disagreement } from '../analysis/facts.ts'
 import { isConstantTarget, reshapeTarget } from '../analysis/reshape-target.ts'
 import { normalAxis } from '../analysis/shapes/context.ts'
+import { POINTWISE } from '../analysis/token-sites.ts'
 import type { Trace } from '../analysis/trace.ts'
-import { type Dim, int, isInt, layoutKey, resolve } from '../ir/dim.ts'
+import { type Dim, int, isInt, resolve, sym } from '../ir/dim.ts'
 import type { Graph } from '../ir/graph.ts'
 import type { Node } from '../ir/node.ts'
 import type { Value } from '../ir/value.ts'
 import type { Builder } from '../ops/builder.ts'
+import { batchMove, canMoveBatch, moveBatch } from './move-batch.ts'
 import type { SizeEmitter, SizeEntry } from './sizes.ts'
 
 /** An edit that frees one baked size. */
 export interface Freeing {
-  readonly kind: 'reshape' | 'split' | 'slice' | 'shape' | 'range' | 'repeated constant'
+  readonly kind: 'reshape' | 'split' | 'slice' | 'shape' | 'range' | 'repeated constant' | 'moved batch'
   readonly node: Node
   apply(builder: Builder, sizes: SizeEmitter): void
 }
@@ -62,8 +64,7 @@ export function planFreeing(graph: Graph, trace: Trace, sizes: SizeEmitter): Fre
     const key = `${found.node.label} ${found.slot} ${found.axis}`
     if (found.kind !== 'baked' || seen.has(key)) continue
     seen.add(key)
-    const batchOnly = layoutKey(isInt(found.left) ? found.right : found.left) === 'batch'
-    if (batchOnly) add(freeRepeated(found, trace))
+    if (isRepeatedBatch(isInt(found.left) ? found.right : found.left)) add(freeRepeated(found, live, trace))
     else if (isLive(found.node)) tables.push(found)
   }
   return { edits, stuck, tables }
@@ -73,6 +74,20 @@ function freeReshape(node: Node, { facts }: Trace, sizes: SizeEmitter): Freeing 
   const from = facts.dims(node.input(0))
   const to = facts.dims(node.output(0))
   if (from === null || to === null || to.some((dim) => dim.n === 0)) return null
+  const move = batchMove(from, to)
+  if (move !== null) {
+    if (!canMoveBatch(move, from, sizes)) {
+      return { node, reason: `Reshape from ${shapeSummary(from)} to ${shapeSummary(to)} moves the batch of one image` }
+    }
+    return {
+      kind: 'moved batch',
+      node,
+      apply(builder, emitter) {
+        moveBatch(node, move, from, builder, emitter)
+        if (node.attributes.has('allowzero')) node.deleteAttribute('allowzero')
+      },
+    }
+  }
   const target = reshapeTarget(from, to)
   const stored = facts.constants(node.input(1))
   const same = isConstantTarget(target) && stored?.length === target.length && stored.every((n, i) => n === target[i])
@@ -168,39 +183,46 @@ function freeShape(numbers: readonly BakedNumber[], { facts }: Trace, sizes: Siz
   return { kind: 'shape', node, apply: (_builder, emitter) => node.setInput(slot, emitter.vector(entries)) }
 }
 
-/** A constant that holds the same slice for each image of the traced batch. */
-function freeRepeated(found: Disagreement, { facts }: Trace): Freeing | Baked | null {
+/** The batch, with nothing but numbers inside it: an axis of [batch * heads], say. */
+function isRepeatedBatch(dim: Dim): boolean {
+  const [first, ...rest] = resolve(dim).atoms
+  return first?.kind === 'sym' && first.id === 'batch' && rest.every((atom) => isInt({ atoms: [atom], n: atom.n }))
+}
+
+/** A constant that holds the same block for each image of the traced batch. */
+function freeRepeated(found: Disagreement, live: ReadonlySet<Value>, { facts, sizes }: Trace): Freeing | Baked | null {
   const { node, slot, axis } = found
   const value = slot === undefined ? null : node.input(slot)
   const dims = facts.dims(value)
   const out = facts.dims(node.output(0))
-  const stay = (why: string): Baked => ({ node, reason: `a constant is made for a batch of ${found.left.n}: ${why}` })
-  if (value === null || slot === undefined || axis === undefined || dims === null || out === null)
-    return stay(found.note)
+  const [symbolic, number] = isInt(found.left) ? [found.right, found.left] : [found.left, found.right]
+  const stay = (why: string): Baked => ({ node, reason: `a constant is made for a batch of ${sizes.batch}: ${why}` })
+  if (value === null || slot === undefined || axis === undefined || dims === null || out === null) {
+    return { node, reason: `${found.note} of ${dimSummary(symbolic)} with ${dimSummary(number)}` }
+  }
+  if (live.has(value)) return { node, reason: `${found.note} of ${dimSummary(symbolic)} with ${dimSummary(number)}` }
   const own = node.is('Concat') ? axis : axis - out.length + dims.length
   if (own < 0) return stay('its axis is not known')
   const length = dims[own]?.n ?? 1
-  if (length > 1 && !hasEqualSlices(value, own, facts)) return stay('its slices differ')
+  const block = length / sizes.batch
+  if (sizes.batch > 1 && !hasEqualBlocks(value, own, block, facts)) return stay('its slices differ')
   return {
     kind: 'repeated constant',
     node,
     apply(builder, emitter) {
-      const one = length > 1 ? builder.slice(value, { starts: [0], ends: [1], axes: [own] }) : value
-      const shape = dims.map(
-        (_, i): SizeEntry => (i === own ? resolve(isInt(found.left) ? found.right : found.left) : 1),
-      )
-      // An elementwise operator broadcasts the slice; Concat needs it repeated.
-      node.setInput(slot, node.is('Concat') ? builder.expand(one, emitter.vector(shape)) : one)
+      const one = sizes.batch > 1 ? builder.slice(value, { starts: [0], ends: [block], axes: [own] }) : value
+      // Elementwise operators and products broadcast a single slice; anything else needs it repeated.
+      const broadcasts = block === 1 && (node.is('MatMul') || POINTWISE.has(node.operator))
+      const repeats = dims.map((_, i): SizeEntry => (i === own ? sym('batch', sizes.batch) : 1))
+      node.setInput(slot, broadcasts ? one : builder.tile(one, emitter.vector(repeats)))
     },
   }
 }
 
-function hasEqualSlices(value: Value, axis: number, facts: Trace['facts']): boolean {
+/** True where an axis holds one block over and over. */
+function hasEqualBlocks(value: Value, axis: number, block: number, facts: Trace['facts']): boolean {
   const { dims, data } = evaluate(value, facts)
-  const inner = dims.slice(axis + 1).reduce((n, dim) => n * dim, 1)
-  const length = dims[axis] ?? 1
-  return data.every((x, i) => {
-    const within = Math.floor(i / inner) % length
-    return x === data[i - within * inner]
-  })
+  const inner = dims.slice(axis + 1).reduce((n, dim) => n * dim, block)
+  const length = ((dims[axis] ?? 1) / block) * inner
+  return data.every((x, i) => x === data[i - (i % length) + (i % inner)])
 }

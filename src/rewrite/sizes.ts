@@ -23,7 +23,7 @@ export class SizeEmitter {
   /** True where the size is a sum of products of numbers, batch, height, width and the patch grid. */
   canEmit(dim: Dim): boolean {
     return terms(dim).every((term) =>
-      resolve(term).atoms.every((atom) => atom.kind === 'int' || this.anchor(atom) !== null || this.isSum(atom)),
+      resolve(term).atoms.every((atom) => isNumber(atom) || this.anchor(atom) !== null || this.isSum(atom)),
     )
   }
 
@@ -59,7 +59,7 @@ export class SizeEmitter {
   }
 
   private emitAtom(atom: Atom): Value {
-    if (atom.kind === 'int') return this.builder.int64([atom.n])
+    if (isNumber(atom)) return this.builder.int64([atom.n])
     if (atom.kind === 'sum') return this.emit({ atoms: [atom], n: atom.n })
     const anchor = this.anchor(atom)
     if (anchor === null)
@@ -79,4 +79,9 @@ export class SizeEmitter {
     const at = [rows, cols].findIndex((dim) => layoutKey(dim) === atom.id)
     return at < 0 || grid === null ? null : [grid, at + 2]
   }
+}
+
+/** True for a plain number, one that might have turned out to be a size among them. */
+function isNumber(atom: Atom): boolean {
+  return isInt({ atoms: [atom], n: atom.n })
 }

@@ -52,7 +52,7 @@ export function readSubject(
   const { passes } = readProvenance(transformed)
   const applied = new Set(passes.map(({ name }) => name))
   const ours = passes.length > 0
-  const outputs = readOutputs(facts.original, facts.transformed)
+  const outputs = readOutputs(facts.original, facts.transformed, new Set(readProvenance(transformed).inexact ?? []))
   const precision =
     RANK[Math.max(RANK.indexOf(facts.original.precision), RANK.indexOf(facts.transformed.precision))] ?? 'fp32'
   return {
@@ -105,10 +105,18 @@ function readMasking(model: Model, { inputs }: ModelFacts): Masking {
 }
 
 /** Layouts by the original where its graph shows them, else by the transformed model. */
-function readOutputs(original: ModelFacts, transformed: ModelFacts): Pick<Subject, 'layouts' | 'left'> {
+function readOutputs(
+  original: ModelFacts,
+  transformed: ModelFacts,
+  inexact: ReadonlySet<string>,
+): Pick<Subject, 'layouts' | 'left'> {
   const layouts = new Map<string, Layout>()
   const left: { output: string; reason: string }[] = []
   for (const [output, read] of original.layouts) {
+    if (inexact.has(output)) {
+      left.push({ output, reason: 'padded neighbours are blended into it, as mask.allowDense let be' })
+      continue
+    }
     const other = transformed.layouts.get(output)
     const layout = typeof read === 'string' ? other : read
     if (typeof layout === 'object') layouts.set(output, layout)

@@ -1,7 +1,7 @@
 import { VitpassError } from '../errors.ts'
 import { readModel } from '../onnx/node.ts'
 import { type Feed, Session, type SessionOptions } from '../runtime/session.ts'
-import { failure, runChecks } from './checks.ts'
+import { failure, impossible, runChecks } from './checks.ts'
 import { fitOutputs } from './outputs.ts'
 import { type Size, sizeText } from './padded.ts'
 import { type CheckResult, tolerancesFor, type VerifyReport } from './report.ts'
@@ -144,6 +144,7 @@ async function checkBoth(subject: Subject, sessions: Sessions, options: VerifyOp
   const [first = patch] = sizes
   const nativeSize = native === null ? first : { height: native.rows * patch.height, width: native.cols * patch.width }
   const fit = await fitOutputs(subject, transformed.runner, nativeSize)
+  if (fit.layouts.size === 0) return [...fit.results, impossible('padded batch', null, 'no output can be compared')]
   const stage = (model: OpenModel, own: Size): Stage => ({ runner: model.runner, patch: own, layouts: fit.layouts })
   const results = await runChecks({
     subject,

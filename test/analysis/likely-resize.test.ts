@@ -6,7 +6,9 @@ import { type PositionTable, readTable } from '../../src/analysis/positions.ts'
 import { followTokens } from '../../src/analysis/token-flow.ts'
 import { trace } from '../../src/analysis/trace.ts'
 import { run } from '../../src/index.ts'
+import type { Value } from '../../src/ir/value.ts'
 import { readModel } from '../../src/onnx/node.ts'
+import { drawVit, inHeads, PATCH, WIDTH, weights } from '../support/drawn-vit.ts'
 
 const FIXTURES = resolve(import.meta.dirname, '../../fixtures')
 
@@ -35,6 +37,27 @@ describe('how a baked table is probably resized', () => {
     expect(found.because).toMatch(because)
     expect(isComputedTable(found.table)).toBe(false)
   })
+})
+
+it('does not take three projections that an optimiser put into one product for one', async () => {
+  const model = drawVit(
+    ({ b, tokens }) => {
+      const x = b.add(tokens, weights(b, [1, 16, WIDTH], 71))
+      const parts = b.split(b.matMul(x, weights(b, [WIDTH, 3 * WIDTH], 72)), { split: [WIDTH, WIDTH, WIDTH], axis: -1 })
+      const [q, k, v] = parts.map((part, i) => inHeads(b, b.add(part, weights(b, [WIDTH], 73 + i)))) as [
+        Value,
+        Value,
+        Value,
+      ]
+      const scores = b.matMul(q, b.transpose(k, { perm: [0, 1, 3, 2] }))
+      return [b.matMul(b.softmax(scores, { axis: -1 }), v)]
+    },
+    { dims: ['batch', 3, 4 * PATCH, 4 * PATCH] },
+  )
+  const traced = trace(model)
+  const flow = followTokens(model.graph, traced)
+  const site = flow.operands.find(({ kind }) => kind === 'tokens') ?? expect.fail('there is no position table')
+  expect(likelyResize(readTable(readOperand(site, traced), traced, null), flow, traced).kind).toBe('cubic')
 })
 
 describe('a table of sines and cosines', () => {

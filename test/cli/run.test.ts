@@ -60,6 +60,22 @@ describe('vitpass run', () => {
     expect(Object.keys(snapshot(folder)).sort()).toEqual(['table.npy', 'vit.onnx'])
   })
 
+  it('keeps outputs that blend neighbours with --allow-dense only, names them, and verifies the others', () => {
+    const folder = temporaryFolder()
+    copyFileSync(join(FIXTURE, '..', '..', 'refuse-convnext', 'ts14-eager-static.onnx'), join(folder, 'dense.onnx'))
+    const args = ['run', 'dense.onnx', '-p', 'mask,zero', '--explain']
+    const refused = vitpass(args, { cwd: folder })
+    expect(refused.code).toBe(3)
+    expect(refused.stderr).toContain('a convolution after the patch embedding mixes neighbours')
+    const { code, stdout } = vitpass([...args, '--allow-dense'], { cwd: folder })
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/output pooler_output is not exact: a convolution .* \(Conv /)
+    const verified = vitpass(['verify', 'dense.onnx', 'dense.vitpass.onnx'], { cwd: folder })
+    expect(verified.code).toBe(4)
+    expect(verified.stdout).toMatch(/^output pooler_output .* not possible: padded neighbours are blended into it/m)
+    expect(verified.stdout).toMatch(/^padded batch .* not possible: no output can be compared/m)
+  })
+
   it('sets options of passes, and records them in the model', () => {
     const { folder } = workFolder()
     const args = [
@@ -105,7 +121,7 @@ describe('vitpass run', () => {
     const { code, stdout } = vitpass(['run', 'vit.onnx', '-p', 'mask', '--explain', '--dry-run'], { cwd: folder })
     expect(code).toBe(0)
     expect(stdout).toMatch(
-      /^mask: applied\n {2}options: source=pixels, mode=rect, padValue=0, tol=0\n {2}2 softmaxes$/m,
+      /^mask: applied\n {2}options: source=pixels, mode=rect, padValue=0, tol=0, allowDense=false\n {2}2 softmaxes$/m,
     )
     expect(stdout).toMatch(/^canonical: applied, added/m)
   })

@@ -29,7 +29,7 @@ const WRONG: readonly (readonly [args: string, stderr: string])[] = [
   ],
   [
     'run m.onnx --passes mask --option mask.colour=red',
-    'pass mask has no option "colour"; it takes source, mode, padValue, tol',
+    'pass mask has no option "colour"; it takes source, mode, padValue, tol, allowDense',
   ],
   ['run m.onnx --passes mask --option mask.source=exif', 'option mask.source cannot be "exif"; give pixels or sizes'],
   ['run m.onnx --passes mask --option mask.tol=a=b', 'option mask.tol cannot be "a=b"; give a number'],

@@ -44,13 +44,13 @@ describe('real exports', () => {
   })
 })
 
-/** Outputs for one fixed image, or several, of the size that the network was made for. */
+/** Outputs for one fixed image, or several, of the size at which it was exported. */
 async function outputs(path: string, bytes: Uint8Array): Promise<Record<string, unknown>> {
   const session = await ort.InferenceSession.create(bytes, { graphOptimizationLevel: 'disabled', logSeverityLevel: 3 })
   const [input] = session.inputMetadata
   if (input === undefined || !input.isTensor) throw new Error('the model has no tensor input')
-  const { channels, native } = goldenCase(path)
-  const usual = [path.includes('-b2') ? 2 : 1, channels, ...native]
+  const { channels, traceSize } = goldenCase(path)
+  const usual = [path.includes('-b2') ? 2 : 1, channels, ...traceSize]
   const dims = input.shape.map((dim, axis) => (typeof dim === 'number' ? dim : (usual[axis] ?? 1)))
   const count = dims.reduce((product, dim) => product * dim, 1)
   const feed =
@@ -71,12 +71,15 @@ async function outputs(path: string, bytes: Uint8Array): Promise<Record<string, 
 
 interface Described {
   readonly channels: number
-  readonly native: readonly number[]
+  readonly traceSize: readonly number[]
   /** `native`: it takes more than one input. */
   readonly origin: { readonly native?: boolean }
 }
 
 function goldenCase(path: string): Described {
-  const [folder] = names(path).split('/')
-  return JSON.parse(readFileSync(new URL(`../../golden/${folder}/case.json`, import.meta.url), 'utf8'))
+  const [folder, file = ''] = names(path).split('/')
+  const text = readFileSync(new URL(`../../golden/${folder}/case.json`, import.meta.url), 'utf8')
+  const { channels, native, models, origin } = JSON.parse(text)
+  const entry = models.find((model: { readonly file: string }) => model.file.endsWith(`/${file}`))
+  return { channels, traceSize: entry?.traceSize ?? native, origin }
 }

@@ -292,7 +292,7 @@ describe('the option size', () => {
   it('tells the grid of a stored table that the file does not show', () => {
     const model = () => drawVit(table)
     const [wide, tall] = [model(), model()]
-    expect(refused(model(), ['dynshape']).refusals[0]?.remedy).toMatch(/dynshape\.size=HEIGHTxWIDTH/)
+    expect(refused(model(), ['posenc']).refusals[0]?.remedy).toMatch(/posenc\.native=2x3/)
     for (const [each, size] of [
       [wide, '8x12'],
       [tall, '12x8'],
@@ -302,7 +302,8 @@ describe('the option size', () => {
   })
 
   it('of another number of patches than the table has is refused', () => {
-    refused(drawVit(table), ['dynshape'], { dynshape: { size: '16x16' } })
+    const error = refused(drawVit(table), ['dynshape'], { dynshape: { size: '16x16' } })
+    expect(error.refusals[0]?.reason).toMatch(/do not agree at 16x16, the size that was given/)
   })
 })
 

@@ -60,9 +60,7 @@ function windows({ b, grid }: Pen): Value {
 const CASES: readonly Refusable[] = [
   {
     name: 'a convolution after the patch embedding',
-    draw: ({ b, grid }) => [
-      b.conv(grid, weights(b, [WIDTH, WIDTH, 3, 3], 60), { kernel_shape: [3, 3], pads: [1, 1, 1, 1] }),
-    ],
+    draw: ({ b, grid }) => [b.conv(grid, weights(b, [WIDTH, WIDTH, 3, 3], 60), { kernel_shape: [3, 3] })],
     by: 'mask',
     reason: /convolution after the patch embedding/,
     node: /^Conv /,
@@ -73,11 +71,32 @@ const CASES: readonly Refusable[] = [
       const { b } = pen
       const mixed = b.transpose(attend(b, pen.tokens), { perm: [0, 2, 1] })
       const map = b.reshape(mixed, b.concat([b.int64([0, WIDTH]), gridShape(pen)], { axis: 0 }))
-      return [b.conv(map, weights(b, [WIDTH, WIDTH, 3, 3], 60), { kernel_shape: [3, 3], pads: [1, 1, 1, 1] })]
+      return [b.conv(map, weights(b, [WIDTH, WIDTH, 3, 3], 60), { kernel_shape: [3, 3], strides: [2, 2] })]
     },
     by: 'mask',
     reason: /convolution after the patch embedding/,
     node: /^Conv /,
+  },
+  {
+    name: 'patches picked by numbers that the graph makes',
+    draw: ({ b, tokens }) => {
+      const order = b.topK(b.reduceMax(tokens, { axes: [2], keepdims: 0 }), { k: b.int64([4]), axis: 1 })[1]
+      const picked = b.tile(b.unsqueeze(order, { axes: [2] }), b.int64([1, 1, WIDTH]))
+      return [attend(b, b.gatherElements(tokens, picked, { axis: 1 }))]
+    },
+    by: 'mask',
+    reason: /picks tokens by computed numbers/,
+    node: /^GatherElements /,
+  },
+  {
+    name: 'pooled features of every image added to those of every other',
+    draw: ({ b, tokens }) => {
+      const pooled = b.reduceMean(attend(b, tokens), { axes: [1], keepdims: 0 })
+      return [b.add(b.unsqueeze(pooled, { axes: [0] }), b.unsqueeze(pooled, { axes: [1] }))]
+    },
+    by: 'mask',
+    reason: /pairs the images of the batch/,
+    node: /^Add /,
   },
   {
     name: 'attention in windows',
@@ -252,7 +271,7 @@ const CASES: readonly Refusable[] = [
     draw: ({ b, tokens }) => [attend(b, b.add(tokens, table(b, 2 * 3, 78)))],
     drawing: { dims: ['batch', 3, 2 * PATCH, 3 * PATCH] },
     by: 'posenc',
-    reason: /2x3 grid/,
+    reason: /grid of 2x3/,
     node: /^Add /,
   },
   {

@@ -111,7 +111,7 @@ describe('options', () => {
   it('are read from text, as the command line gives them, and reported in full', async () => {
     const model = await readModel(BAKED)
     const report = runPasses(registry, model, ['mask'], { mask: { tol: '0.5', padValue: '1e-1' } })
-    const options = { source: 'pixels', mode: 'rect', padValue: 0.1, tol: 0.5 }
+    const options = { source: 'pixels', mode: 'rect', padValue: 0.1, tol: 0.5, allowDense: false }
     expect(report.passes.at(-1)?.options).toEqual(options)
     expect(readProvenance(model).passes.at(-1)).toEqual({ name: 'mask', version: 1, options })
   })
@@ -241,7 +241,9 @@ describe('what was done is written in the model', () => {
     for (const { name, version, options } of applied) {
       expect(registry.passes.find((pass) => pass.name === name)?.version).toBe(version)
       expect(options).toEqual(
-        name === 'mask' ? { source: 'sizes', mode: 'rect', padValue: 0, tol: 0 } : expect.any(Object),
+        name === 'mask'
+          ? { source: 'sizes', mode: 'rect', padValue: 0, tol: 0, allowDense: false }
+          : expect.any(Object),
       )
     }
     expect(applied.map(({ name }) => name)).toEqual(expect.arrayContaining(['eager', 'mask', 'posenc', 'zero']))

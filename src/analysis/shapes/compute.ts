@@ -81,15 +81,23 @@ function swapLast(dims: readonly Dim[]): Dim[] {
   return x === undefined || y === undefined ? [...dims] : [...dims.slice(0, -2), y, x]
 }
 
+/**
+ * The operand of a FusedMatMul as a stack of matrices. With `transBatch` its batch axes stand behind its rows, as [rows, batch, cols], and
+ * with `trans` each matrix is turned after that.
+ */
+function matrices(dims: readonly Dim[], transBatch: boolean, trans: boolean): readonly Dim[] {
+  const [rows, ...rest] = dims
+  const stacked = transBatch && rows !== undefined ? [...rest.slice(0, -1), rows, ...rest.slice(-1)] : dims
+  return trans ? swapLast(stacked) : stacked
+}
+
 const fusedMatMul: ShapeRule = (context) => {
   const { node } = context
   const a = context.dims(0)
   const b = context.dims(1)
-  if (a === null || b === null || node.int('transBatchA', 0) === 1 || node.int('transBatchB', 0) === 1) {
-    return context.set(0, null, context.dtype(0))
-  }
-  const left = node.int('transA', 0) === 1 ? swapLast(a) : a
-  const right = node.int('transB', 0) === 1 ? swapLast(b) : b
+  if (a === null || b === null) return context.set(0, null, context.dtype(0))
+  const left = matrices(a, node.int('transBatchA', 0) === 1, node.int('transA', 0) === 1)
+  const right = matrices(b, node.int('transBatchB', 0) === 1, node.int('transB', 0) === 1)
   context.set(0, matmulDims(context, left, right), context.dtype(0))
 }
 
@@ -182,11 +190,21 @@ const resize: ShapeRule = (context) => {
     const scale = scales?.[at]
     if (scale === undefined || (isInt(scale) && scale.n === 1)) return dim
     const n = Math.floor(dim.n * scale.n + 1e-6)
-    return isInt(scale)
+    if (!isInt(dim) && isInt(scale) && Number.isInteger(scale.n)) return product(dim, scale)
+    return isInt(scale) && isInt(dim)
       ? context.baked(opset < 11 ? 1 : 2, at, n)
       : sym(`scaled(${sizeKey(dim)},${sizeKey(scale)})`, n, roots(dim, scale))
   })
   context.set(0, sizes === null && scales === null ? null : dims, context.dtype(0))
+}
+
+const topK: ShapeRule = (context) => {
+  const x = context.dims(0)
+  const k = context.list(1)?.[0]
+  const axis = normalAxis(context.node.int('axis', -1), x?.length ?? 0)
+  const dims = x === null || k === undefined ? null : x.map((dim, i) => (i === axis ? k : dim))
+  context.set(0, dims, context.dtype(0))
+  context.set(1, dims, 'int64')
 }
 
 const shape: ShapeRule = (context) => {
@@ -270,10 +288,11 @@ const attention: ShapeRule = (context) => {
   if (q === null || v === null) return context.set(0, null, dtype)
   const depth = v.at(-1) ?? int(1)
   maskAxes(context, 3, q.at(-2), context.dims(1)?.at(-2))
-  if (q.length === 4) context.set(0, [...q.slice(0, 3), depth], dtype)
+  const batch = context.unify(q[0] ?? int(1), context.dims(1)?.[0] ?? q[0] ?? int(1), 'attention', [0, 1], 0)
+  if (q.length === 4) context.set(0, [batch, ...q.slice(1, 3), depth], dtype)
   else {
     const perHead = floorDiv(depth, node.int('kv_num_heads', 1))
-    context.set(0, [q[0] ?? int(1), q[1] ?? int(1), product(int(node.int('q_num_heads', 1)), perHead)], dtype)
+    context.set(0, [batch, q[1] ?? int(1), product(int(node.int('q_num_heads', 1)), perHead)], dtype)
   }
 }
 
@@ -331,6 +350,7 @@ export const computeRules: Readonly<Record<string, ShapeRule>> = {
   GroupNormalization: same,
   Resize: resize,
   Shape: shape,
+  TopK: topK,
   Size: size,
   Range: range,
   ConstantOfShape: constantOfShape,

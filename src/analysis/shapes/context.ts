@@ -109,6 +109,8 @@ export class Context {
       const kind = left.atoms[0]?.kind === 'sum' ? sum : product
       return kind(...parts.map(([x, y]) => this.unify(x, y, note, slots, axis)))
     }
+    // Two numbers, at least one of them in factors that may turn out to be more than a number.
+    if (isInt(left) && isInt(right)) return isPlain(left) ? right : left
     if (isInt(left) || isInt(right)) {
       this.disagree('baked', left, right, note, isInt(left) ? slots[0] : slots[1], axis)
       return isInt(left) ? right : left
@@ -154,6 +156,11 @@ export class Context {
 /** False where a number of the file is 1 among others: it may be the batch, and hides in their product. */
 function hasNoUnitVar(dim: Dim): boolean {
   return dim.atoms.every((atom) => atom.kind !== 'var' || atom.n !== 1)
+}
+
+/** True for a number in which no variable is left. */
+function isPlain(dim: Dim): boolean {
+  return dim.atoms.every((atom) => atom.kind === 'int')
 }
 
 /** The parts of two sums or products of equal make-up, in pairs; null where they do not correspond one to one. */

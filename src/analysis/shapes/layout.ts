@@ -2,7 +2,7 @@ import { type Dim, int, isInt, product, roots, sizeKey, sum, sym, terms } from '
 import { type Contents, contentsOf, countOf, itemAt, listOf } from '../facts.ts'
 import { type Context, normalAxis, type ShapeRule } from './context.ts'
 import { broadcasts, reader } from './elementwise.ts'
-import { reshapeDims } from './reshape.ts'
+import { batchPlacements, placementKey, reshapeDims } from './reshape.ts'
 
 const reshape: ShapeRule = (context) => {
   const from = context.dims(0)
@@ -27,8 +27,21 @@ const reshape: ShapeRule = (context) => {
     )
     return
   }
-  const dims = reshapeDims(from, sizes) ?? target.map((dim, i) => (i === hole || isInt(dim) ? int(sizes[i] ?? 1) : dim))
+  const read = placeBatch(context, from, sizes)
+  if (read === null) context.facts.split.push(context.node)
+  const dims = read ?? target.map((dim, i) => (i === hole || isInt(dim) ? int(sizes[i] ?? 1) : dim))
   context.set(0, dims, dtype, contents)
+}
+
+/** The axes of a Reshape; a batch of one image stands where `Facts.placed` has it, or where reading order has it first. */
+function placeBatch({ node, facts }: Context, from: readonly Dim[], sizes: readonly number[]): readonly Dim[] | null {
+  const inOrder = reshapeDims(from, sizes)
+  const layouts = batchPlacements(from, sizes, inOrder)
+  const [first] = layouts
+  if (layouts.length < 2 || first === undefined) return inOrder
+  facts.placements.set(node, layouts)
+  const wanted = facts.placed.get(node)
+  return layouts.find((dims) => placementKey(dims) === wanted) ?? first
 }
 
 const flatten: ShapeRule = (context) => {

@@ -1,4 +1,4 @@
-import { type Atom, type Dim, floorDiv, int, product } from '../../ir/dim.ts'
+import { type Atom, type Dim, floorDiv, int, isInt, layoutKey, product } from '../../ir/dim.ts'
 
 /**
  * The output axes of a Reshape, from its input's axes and the output's sizes in this trace. Row-major order decides:
@@ -72,4 +72,80 @@ function split(atom: Atom, outer: number, following: readonly number[]): [Dim, D
   if (atom.kind === 'int' || (atom.kind === 'var' && atom.cell.bound === null)) return [int(outer), int(inner)]
   if (atom.kind === 'sym' && following[0] === inner) return [floorDiv(one(atom), inner), int(inner)]
   return null
+}
+
+/** Text that tells one layout of a tensor from another. */
+export function placementKey(dims: readonly Dim[]): string {
+  return dims.map(layoutKey).join()
+}
+
+/** Where the batch stands among the axes of a tensor: elements of all that lies outside it. Null where it is not there just once. */
+export function elementsOutsideBatch(dims: readonly Dim[]): number | null {
+  let outside: number | null = null
+  let before = 1
+  for (const dim of dims) {
+    for (const atom of dim.atoms) {
+      if (isBatch(atom)) {
+        if (outside !== null) return null
+        outside = before
+      }
+      before *= atom.n
+    }
+  }
+  return outside
+}
+
+/**
+ * The layouts that the result of a Reshape may have where the batch is one image: an axis of one element may stand anywhere, and
+ * exporters and optimisers write a transposition of it as a Reshape. Layouts in reading order come first, `inOrder` before all; then those
+ * to which the batch has to be moved, where it would be an axis of its own or the outer part of one. One layout or none where
+ * there is no choice.
+ */
+export function batchPlacements(
+  from: readonly Dim[],
+  to: readonly number[],
+  inOrder: readonly Dim[] | null,
+): readonly (readonly Dim[])[] {
+  const only = inOrder === null ? [] : [inOrder]
+  const outside = elementsOutsideBatch(from)
+  const batch = from.flatMap((dim) => dim.atoms).find(isBatch)
+  if (outside === null || batch === undefined || batch.n !== 1) return only
+  const others = reshapeDims(
+    from.map((dim) => product(...dim.atoms.filter((atom) => !isBatch(atom)).map(one))),
+    to,
+  )
+  if (others === null) return only
+  const ordered: (readonly Dim[])[] = [...only]
+  const moved: (readonly Dim[])[] = []
+  const movable = boundaryAt(others, outside) !== null
+  let before = 1
+  for (const [axis, dim] of others.entries()) {
+    const insert = (...parts: readonly Dim[]) => others.map((other, i) => (i === axis ? product(...parts) : other))
+    const outer = dim.n === 1 && isInt(dim) ? insert(one(batch)) : insert(one(batch), dim)
+    if (before === outside) ordered.push(outer)
+    else if (movable) moved.push(outer)
+    before *= dim.n
+    if (before === outside && dim.n !== 1) ordered.push(insert(dim, one(batch)))
+  }
+  const alone = (dims: readonly Dim[]) => dims.some((dim) => layoutKey(dim) === layoutKey(one(batch)))
+  moved.sort((a, b) => Number(alone(b)) - Number(alone(a)))
+  const seen = new Set<string>()
+  return [...ordered, ...moved].filter((dims) => {
+    const key = placementKey(dims)
+    return !seen.has(key) && seen.add(key) !== undefined
+  })
+}
+
+/** How many leading axes hold that many elements; null where the number falls inside an axis. */
+export function boundaryAt(dims: readonly Dim[], elements: number): number | null {
+  let before = 1
+  for (const [axis, dim] of dims.entries()) {
+    if (before === elements) return axis
+    before *= dim.n
+  }
+  return before === elements ? dims.length : null
+}
+
+function isBatch(atom: Atom): boolean {
+  return atom.kind === 'sym' && atom.id === 'batch'
 }

@@ -14,6 +14,7 @@ import { openSlice } from './open-slice.ts'
 import { constantTarget } from './reshape-target.ts'
 import { safeSoftmax } from './safe-softmax.ts'
 import { singleTranspose } from './single-transpose.ts'
+import { stackedProduct } from './stacked-product.ts'
 
 /** The rules that bring every exporter's dialect to one form, tried in this order at each node. */
 export const canonicalRules: readonly Rule[] = [
@@ -24,6 +25,7 @@ export const canonicalRules: readonly Rule[] = [
   constantTarget,
   openSlice,
   singleTranspose,
+  stackedProduct,
   flatSoftmax,
   idleMask,
   safeSoftmax,

@@ -3,9 +3,13 @@ import { floatTensor } from '../src/ir/tensor-data.ts'
 import { serializeModel } from '../src/onnx/serialize.ts'
 import { ThreadLane } from '../src/runtime/thread-lane.ts'
 import { sketch } from '../test/support/graphs.ts'
+import { normals } from '../test/support/noise.ts'
 
 const TOKENS = 512
 const PAIRS = 12
+
+/** Calls in a run, so that waking up and filling caches do not count. */
+const CALLS = 8
 
 /** How fast the machine multiplies matrices of the shapes of a transformer's MLP, all workers at once, and nothing else. */
 export class MatmulBound {
@@ -13,15 +17,23 @@ export class MatmulBound {
   readonly flops: number
   private readonly lanes: readonly ThreadLane[]
   private readonly hidden: number
+  private readonly noise: Float32Array
 
   private constructor(lanes: readonly ThreadLane[], hidden: number) {
     this.lanes = lanes
     this.hidden = hidden
-    this.flops = lanes.length * PAIRS * 2 * TOKENS * 2 * hidden * 4 * hidden
+    this.noise = Float32Array.from({ length: TOKENS * hidden }, normals(2))
+    this.flops = CALLS * lanes.length * PAIRS * 2 * TOKENS * 2 * hidden * 4 * hidden
   }
 
   static async open(hidden: number, workers: number): Promise<MatmulBound> {
-    const weights = (rows: number, cols: number) => floatTensor([rows, cols], Array(rows * cols).fill(0.001))
+    const next = normals(1)
+    // Of a scale that keeps products as large as what they are made of.
+    const weights = (rows: number, cols: number) =>
+      floatTensor(
+        [rows, cols],
+        Array.from({ length: rows * cols }, () => next() / Math.sqrt(rows)),
+      )
     const { model } = sketch(18, { x: [TOKENS, hidden] }, (builder, [x]) => {
       if (x === undefined) throw new Error('a sketch gives its inputs')
       let value = x
@@ -38,8 +50,12 @@ export class MatmulBound {
 
   async run(): Promise<void> {
     const dims = [TOKENS, this.hidden]
-    const feeds = () => ({ x: { type: 'float32' as const, data: new Float32Array(TOKENS * this.hidden), dims } })
-    await Promise.all(this.lanes.map((lane) => lane.run(feeds(), ['y0'])))
+    const feeds = () => ({ x: { type: 'float32' as const, data: this.noise.slice(), dims } })
+    await Promise.all(
+      this.lanes.map(async (lane) => {
+        for (let i = 0; i < CALLS; i++) await lane.run(feeds(), ['y0'])
+      }),
+    )
   }
 
   async close(): Promise<void> {

@@ -96,8 +96,8 @@ export function maskedStrategy(model: EncoderModel, options: StrategyOptions): S
     },
     rows(outputs, { height, width, sizes }) {
       const padded = gridOf({ height, width })
-      const sparse = validity.mode === 'patch'
-      return sizes.map((size, i) => pooling.row(outputs, i, { padded, own: gridOf(size), sparse }))
+      const how = { zeroed: passes.includes('zero'), sparse: validity.mode === 'patch' }
+      return sizes.map((size, i) => pooling.row(outputs, i, { padded, own: gridOf(size), ...how }))
     },
   }
 }

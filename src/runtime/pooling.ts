@@ -7,6 +7,8 @@ import type { Outputs } from './strategy.ts'
 export interface Placement {
   readonly padded: { readonly rows: number; readonly cols: number }
   readonly own: { readonly rows: number; readonly cols: number }
+  /** True where tokens of padding are exactly 0, wherever they stand (pass `zero`). */
+  readonly zeroed: boolean
   /** True where patches inside the image may be masked too: their tokens are exactly 0. */
   readonly sparse: boolean
 }
@@ -18,7 +20,7 @@ export interface Pooling {
   readonly features: number | null
   /**
    * The row of one image: the mean over every axis that is neither the batch nor the features. With a placement, tokens of padding are
-   * left out; tokens in front of the patches count.
+   * left out; other tokens than patches count.
    * @throws VitpassError MODEL_UNSUPPORTED where the output's axes are not those of the patch grid
    */
   row(outputs: Outputs, index: number, placement?: Placement): Float32Array
@@ -105,7 +107,13 @@ function pool(
   }
   if (positions === null) for (let position = 0; position < outer * inner; position++) add(position)
   else for (const position of positions) add(position)
+  // Zeros add nothing, but were counted.
+  if (placement?.zeroed === true && !placement.sparse) counted -= paddingOf(placement)
   return Float32Array.from(sums, (sum) => sum / Math.max(counted, 1))
+}
+
+function paddingOf({ padded, own }: Placement): number {
+  return padded.rows * padded.cols - own.rows * own.cols
 }
 
 /** Positions of an image's own tokens; null where the axes do not follow the grid, so that all of them count. */
@@ -113,7 +121,7 @@ function validPositions(
   name: string,
   dims: readonly number[],
   axis: number,
-  { padded, own }: Placement,
+  { padded, own, zeroed }: Placement,
 ): number[] | null {
   const lengths = dims.filter((_, i) => i > 0 && i !== axis)
   const patches = padded.rows * padded.cols
@@ -125,7 +133,7 @@ function validPositions(
       `is [${dims.join(', ')}], whose axes do not follow the grid of ${padded.rows}x${padded.cols} patches`,
     )
   }
-  if (own.rows === padded.rows && own.cols === padded.cols) return null
+  if (zeroed || (own.rows === padded.rows && own.cols === padded.cols)) return null
   const positions = Array.from({ length: prefix }, (_, i) => i)
   for (let row = 0; row < own.rows; row++) {
     for (let col = 0; col < own.cols; col++) positions.push(prefix + row * padded.cols + col)

@@ -58,7 +58,7 @@ describe('a row', () => {
   })
 
   it('leaves padding out and keeps what stands in front', () => {
-    const placement = { padded: { rows: 2, cols: 2 }, own: { rows: 2, cols: 1 }, sparse: false }
+    const placement = { padded: { rows: 2, cols: 2 }, own: { rows: 2, cols: 1 }, zeroed: false, sparse: false }
     const data = Float32Array.of(1, 4, 100, 7, 100)
     const pooling = chosen(port('last_hidden_state', ['batch', 'tokens', 1]))
     expect(pooling.row({ last_hidden_state: { data, dims: [1, 5, 1] } }, 0, placement)).toEqual(Float32Array.of(4))
@@ -66,15 +66,23 @@ describe('a row', () => {
     expect(maps.row({ maps: { data: data.slice(1), dims: [1, 1, 2, 2] } }, 0, placement)).toEqual(Float32Array.of(5.5))
   })
 
+  it('leaves zeros out of the number, wherever other tokens than patches stand', () => {
+    const placement = { padded: { rows: 2, cols: 2 }, own: { rows: 2, cols: 1 }, zeroed: true, sparse: false }
+    const pooling = chosen(port('last_hidden_state', ['batch', 'tokens', 1]))
+    for (const data of [Float32Array.of(1, 4, 0, 7, 0), Float32Array.of(4, 0, 7, 0, 1)]) {
+      expect(pooling.row({ last_hidden_state: { data, dims: [1, 5, 1] } }, 0, placement)).toEqual(Float32Array.of(4))
+    }
+  })
+
   it('leaves masked tokens out too, where single patches may be', () => {
-    const placement = { padded: { rows: 2, cols: 2 }, own: { rows: 2, cols: 2 }, sparse: true }
+    const placement = { padded: { rows: 2, cols: 2 }, own: { rows: 2, cols: 2 }, zeroed: false, sparse: true }
     const data = Float32Array.of(3, 5, 0, 4, 0)
     const pooling = chosen(port('last_hidden_state', ['batch', 'tokens', 1]))
     expect(pooling.row({ last_hidden_state: { data, dims: [1, 5, 1] } }, 0, placement)).toEqual(Float32Array.of(4))
   })
 
   it('is refused where the axes are not those of the grid', () => {
-    const placement = { padded: { rows: 4, cols: 4 }, own: { rows: 2, cols: 2 }, sparse: false }
+    const placement = { padded: { rows: 4, cols: 4 }, own: { rows: 2, cols: 2 }, zeroed: false, sparse: false }
     const pooling = chosen(port('last_hidden_state', ['batch', 'tokens', 1]))
     const outputs = { last_hidden_state: { data: numbers(5), dims: [1, 5, 1] } }
     expect(() => pooling.row(outputs, 0, placement)).toThrow(/do not follow the grid of 4x4 patches/)

@@ -102,7 +102,7 @@ function perImage(
   const padded = pictures ? canvas : { rows: 1, cols: length / block }
   return grids.map((grid, i) => {
     const own = pictures ? grid : { rows: 1, cols: (grid.rows * grid.cols) / block }
-    return pooling.row(outputs, i, { padded, own, sparse: false })
+    return pooling.row(outputs, i, { padded, own, zeroed: false, sparse: false })
   })
 }
 

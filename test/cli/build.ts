@@ -12,7 +12,7 @@ export function setup(): void {
     encoding: 'utf8',
     shell: process.platform === 'win32',
   })
-  if (!existsSync(MAIN)) throw new Error(`the build wrote no command line:\n${result.stdout}${result.stderr}`)
+  if (result.status !== 0) throw new Error(`the build fails:\n${result.stdout}${result.stderr}`)
 }
 
 function newest(folder: string): number {

@@ -93,8 +93,11 @@ export const dynshape: Pass = {
     if (traced.exported !== null) writeProvenance(model, { exported: traced.exported })
     const grid = clashes.length === 0 ? undefined : { rows: traced.sizes.rows, cols: traced.sizes.cols }
     if (grid !== undefined || readProvenance(model).grid !== undefined) writeProvenance(model, { grid })
-    const notes = clashes.length === 0 ? [] : ['a position table still fits one size only: posenc frees it']
-    return { status: 'applied', sites, notes }
+    const pending =
+      clashes.length === 0
+        ? []
+        : [{ pass: 'posenc', note: 'a position table still fits one size only: posenc frees it' }]
+    return { status: 'applied', sites, pending }
   },
 }
 

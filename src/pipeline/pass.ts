@@ -34,6 +34,8 @@ export type PassResult =
       readonly sites: Readonly<Record<string, number>>
       /** What the user should know: assumptions made, limits. */
       readonly notes?: readonly string[]
+      /** What is left for another pass: notes that are told only where that pass does not run after this one. */
+      readonly pending?: readonly { readonly pass: string; readonly note: string }[]
     }
   /** The graph needs nothing of it. */
   | { readonly status: 'nothing'; readonly notes: readonly string[] }

@@ -91,8 +91,9 @@ export function runPasses(
   const backup = cloneModel(model)
   try {
     for (const { pass, options: own } of ready) pass.prepare?.(model, own)
-    for (const step of ready) {
-      const done = runStep(step, model)
+    for (const [i, step] of ready.entries()) {
+      const later = new Set(ready.slice(i + 1).map(({ pass }) => pass.name))
+      const done = runStep(step, model, later)
       reports.push(done)
       if (done.status === 'refused') throw new PassRefusedError(step.pass.name, done.refusals, report())
     }
@@ -111,7 +112,7 @@ interface Step {
   readonly given: readonly string[]
 }
 
-function runStep({ pass, added, options, given }: Step, model: Model): PassReport {
+function runStep({ pass, added, options, given }: Step, model: Model, later: ReadonlySet<string>): PassReport {
   const nodesBefore = model.graph.nodes.length
   const start = performance.now()
   const result = runOne(pass, model, options, given)
@@ -122,12 +123,18 @@ function runStep({ pass, added, options, given }: Step, model: Model): PassRepor
     added,
     status: result.status,
     sites: result.status === 'applied' ? result.sites : {},
-    notes: result.status === 'refused' ? [] : (result.notes ?? []),
+    notes: notesOf(result, later),
     refusals: result.status === 'refused' ? result.refusals.map(describeRefusal) : [],
     nodesBefore,
     nodesAfter: model.graph.nodes.length,
     seconds: (performance.now() - start) / 1000,
   }
+}
+
+function notesOf(result: Outcome, later: ReadonlySet<string>): readonly string[] {
+  if (result.status === 'refused') return []
+  const pending = result.status === 'applied' ? (result.pending ?? []) : []
+  return [...(result.notes ?? []), ...pending.filter(({ pass }) => !later.has(pass)).map(({ note }) => note)]
 }
 
 type Outcome = PassResult | { readonly status: 'already'; readonly notes: readonly string[] }

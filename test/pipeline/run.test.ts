@@ -133,6 +133,15 @@ describe('a run', () => {
     for (const each of bytes.slice(1)) expect(Buffer.compare(each, bytes[0] as Uint8Array)).toBe(0)
   })
 
+  it('tells what is left for another pass only where that pass does not run', async () => {
+    const notes = async (passes: readonly string[]) => {
+      const model = await readModel(fixture('vit-p16-g4/dynamo18-eager-batch-b2.onnx').path)
+      return runPasses(registry, model, passes).passes.flatMap((report) => report.notes)
+    }
+    expect(await notes(['dynshape'])).toContainEqual(expect.stringContaining('posenc frees it'))
+    expect(await notes(['dynshape', 'posenc'])).not.toContainEqual(expect.stringContaining('posenc frees it'))
+  })
+
   it('reports every pass, what was added, its sites, and nodes before and after', async () => {
     const model = await readModel(FUSED)
     const nodesBefore = model.graph.nodes.length

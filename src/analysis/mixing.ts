@@ -98,7 +98,11 @@ function mixesByShape(node: Node, live: ReadonlySet<Value>, { facts }: Inferred)
 
 /** How often the batch is a factor of the axes. */
 export function countBatch(dims: readonly Dim[]): number {
-  return dims.flatMap((dim) => dim.atoms.filter((atom) => hasBatch({ atoms: [atom], n: atom.n }))).length
+  return dims
+    .filter(hasBatch)
+    .flatMap((dim) =>
+      dim.atoms.length === 1 ? dim.atoms : dim.atoms.filter((atom) => hasBatch({ atoms: [atom], n: atom.n })),
+    ).length
 }
 
 function hasBatch(dim: Dim | undefined): boolean {

@@ -78,14 +78,14 @@ export function sum(...dims: readonly Dim[]): Dim {
   return { atoms: [{ kind: 'sum', terms: kept, n }], n }
 }
 
-/** Dims found to be without variables, with their layout's text: inference asks for both again and again. */
-const SETTLED = new WeakMap<Dim, { key: string | null }>()
+/** Dims found to be without variables, with their layout's text and their roots: inference asks for these again and again. */
+const SETTLED = new WeakMap<Dim, { key: string | null; roots: ReadonlySet<string> | null }>()
 
 /** True for a dim without variables: nothing can be bound in it. */
 export function isSettled(dim: Dim): boolean {
   if (SETTLED.has(dim)) return true
   const settled = dim.atoms.every((atom) => atom.kind !== 'var' && (atom.kind !== 'sum' || atom.terms.every(isSettled)))
-  if (settled) SETTLED.set(dim, { key: null })
+  if (settled) SETTLED.set(dim, { key: null, roots: null })
   return settled
 }
 
@@ -173,8 +173,16 @@ export function symbols(dim: Dim): Set<string> {
 }
 
 /** Names of the input axes on which it depends: `batch`, `height`, `width`. */
-export function roots(...dims: readonly Dim[]): Set<string> {
-  return new Set(dims.flatMap((dim) => [...collect(dim, (atom) => atom.roots)]))
+export function roots(...dims: readonly Dim[]): ReadonlySet<string> {
+  const [only] = dims
+  return dims.length === 1 && only !== undefined ? rootsOf(only) : new Set(dims.flatMap((dim) => [...rootsOf(dim)]))
+}
+
+function rootsOf(dim: Dim): ReadonlySet<string> {
+  const known = isSettled(dim) ? SETTLED.get(dim) : undefined
+  if (known === undefined) return collect(dim, (atom) => atom.roots)
+  known.roots ??= collect(dim, (atom) => atom.roots)
+  return known.roots
 }
 
 function collect(dim: Dim, names: (atom: Extract<Atom, { kind: 'sym' }>) => readonly string[]): Set<string> {

@@ -2,7 +2,7 @@
  * Speed of the batch encoder on images of mixed sizes, against what people write by hand, on ONNX Runtime's CPU provider:
  *
  *     npx tsx bench/encoder.ts <model.onnx> [--workers 2] [--rounds 7] [--photos 64] [--words 256] [--max-padding 0.1]
- *         [--batch-tokens 1536] [--json out.json]
+ *         [--batch-tokens 1536] [--python <interpreter with torch and transformers>] [--json out.json]
  *
  * The model is an untouched export [batch, channels, height, width] that interpolates positions. The encoder runs it transformed.
  */
@@ -19,6 +19,7 @@ import { normals } from '../test/support/noise.ts'
 import { MatmulBound, usefulFlops } from './matmul-bound.ts'
 import { formatTable, writeResults } from './result-table.ts'
 import { interleave, median, quantile } from './statistics.ts'
+import { TorchPeer } from './torch-peer.ts'
 
 const PATCH = 16
 
@@ -105,6 +106,7 @@ const { values, positionals } = parseArgs({
     words: { type: 'string', default: '256' },
     'max-padding': { type: 'string' },
     'batch-tokens': { type: 'string' },
+    python: { type: 'string' },
     json: { type: 'string' },
   },
 })
@@ -143,14 +145,21 @@ const sets = [
 ].filter(({ images }) => images.length > 0)
 const rows = []
 for (const { name, images } of sets) {
+  const torch = values.python === undefined ? null : new TorchPeer(values.python, images)
   const contenders = [
     () => timed(() => encoder.encode(images)),
     () => timed(() => regrouped.encode(images)),
     () => timed(() => runGrouped(original, input, images)),
     () => timed(() => runSingly(original, input, images)),
     () => timed(() => bound.run()),
+    ...(torch === null ? [] : [() => torch.run()]),
   ]
-  const [ours = [], oursGrouped = [], grouped = [], singly = [], matmul = []] = await interleave(contenders, rounds, 1)
+  const [ours = [], oursGrouped = [], grouped = [], singly = [], matmul = [], torchGrouped] = await interleave(
+    contenders,
+    rounds,
+    1,
+  )
+  await torch?.close()
   const paired = ours.map((ms, i) => ms / (grouped[i] ?? Number.NaN))
   rows.push({
     set: name,
@@ -164,6 +173,7 @@ for (const { name, images } of sets) {
     oursGroupedToGrouped: median(oursGrouped) / median(grouped),
     // How long matrix products alone would take for the tokens that count, over how long all took.
     ofBound: (usefulFlops(model, hidden, images.map(tokensOf)) / bound.flops) * (median(matmul) / median(ours)),
+    toTorch: torchGrouped === undefined ? null : median(ours) / median(torchGrouped),
     stall: await longestStall(() => encoder.encode(images)),
   })
 }
@@ -182,6 +192,7 @@ console.log(
       'ours/one by one',
       'strategy grouped/grouped',
       'of matmul bound',
+      'ours/torch grouped',
       'stall ms',
     ],
     rows.map((row) => [
@@ -195,6 +206,7 @@ console.log(
       row.toSingly.toFixed(3),
       row.oursGroupedToGrouped.toFixed(3),
       row.ofBound.toFixed(3),
+      row.toTorch?.toFixed(3) ?? '',
       row.stall.toFixed(1),
     ]),
   ),

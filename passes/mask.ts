@@ -1,6 +1,7 @@
 import { shapeSummary } from '../src/analysis/describe.ts'
 import { isTokenRow } from '../src/analysis/grid.ts'
 import { leaveDense } from '../src/analysis/inexact.ts'
+import { otherInputs, SIZES_INPUT } from '../src/analysis/other-inputs.ts'
 import { structuralMixing } from '../src/analysis/structure.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import {
@@ -20,7 +21,7 @@ import type { Builder } from '../src/ops/builder.ts'
 import type { Pass, PassOptions, Refusal } from '../src/pipeline/pass.ts'
 import { builderFor } from '../src/rewrite/builder-for.ts'
 import { maskRange, rangeFate } from '../src/rewrite/range-mask.ts'
-import { canSelect, SIZES_INPUT, Validity, type ValidityOptions } from '../src/rewrite/validity.ts'
+import { canSelect, Validity, type ValidityOptions } from '../src/rewrite/validity.ts'
 
 /**
  * Keeps padding out of every sum over tokens: each softmax over tokens gets an additive key mask before it, made from each patch's
@@ -61,6 +62,8 @@ export const mask: Pass = {
   requires: ['eager', 'dynshape'],
   run(model, options) {
     const traced = trace(model)
+    const others = otherInputs(model, traced.patch)
+    if (others.length > 0) return { status: 'refused', refusals: others }
     const whole = followTokens(model.graph, traced)
     const { flow, inexact } =
       options.allowDense === true ? leaveDense(model.graph, whole) : { flow: whole, inexact: [] }

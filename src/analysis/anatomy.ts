@@ -8,6 +8,7 @@ import { dependents } from './dependence.ts'
 import { shapeSummary } from './describe.ts'
 import { dependsOnSize, gridAxes, isPatchRow, isTokenRow } from './grid.ts'
 import { countNorms } from './norms.ts'
+import { otherInputs } from './other-inputs.ts'
 import { PositionReader, type Positions, positionSites } from './position-reader.ts'
 import { followTokens } from './token-flow.ts'
 import type { PoolingKind, SoftmaxSite, TokenFlow } from './token-sites.ts'
@@ -116,7 +117,10 @@ export function readAnatomy(model: Model): Anatomy {
       role: live.has(output) ? roleOf(facts.dims(output), hidden, traced) : 'other',
     })),
     baked: findBaked(traced),
-    problems: flow.problems.map(({ node, reason }) => ({ node: `${node.opType} ${node.label}`, reason })),
+    problems: [...otherInputs(model, patch), ...flow.problems].map(({ node, reason }) => ({
+      node: node === undefined ? '' : `${node.opType} ${node.label}`,
+      reason,
+    })),
   }
 }
 

@@ -1,4 +1,5 @@
 import { dependsOnSize, gridAxes, isTokenRow } from '../analysis/grid.ts'
+import { SIZES_INPUT } from '../analysis/other-inputs.ts'
 import type { Trace } from '../analysis/trace.ts'
 import { VitpassError } from '../errors.ts'
 import { type Dim, isInt, layoutKey, resolve, terms } from '../ir/dim.ts'
@@ -20,9 +21,6 @@ export interface ValidityOptions {
 }
 
 const DEFAULT_VALIDITY: ValidityOptions = { source: 'pixels', mode: 'rect', padValue: 0, tol: 0 }
-
-/** The input that `source: 'sizes'` adds: [batch, 2] int64, height and width in pixels. */
-export const SIZES_INPUT = 'image_sizes'
 
 const NAMES = { rows: 'vitpass/rows', cols: 'vitpass/cols', grid: 'vitpass/grid', keep: 'vitpass/keep' } as const
 

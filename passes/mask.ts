@@ -2,6 +2,7 @@ import { shapeSummary } from '../src/analysis/describe.ts'
 import { isTokenRow } from '../src/analysis/grid.ts'
 import { leaveDense } from '../src/analysis/inexact.ts'
 import { otherInputs, SIZES_INPUT } from '../src/analysis/other-inputs.ts'
+import { tokensAround } from '../src/analysis/position-operand.ts'
 import { structuralMixing } from '../src/analysis/structure.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import {
@@ -84,6 +85,8 @@ export const mask: Pass = {
     ]
     if (refusals.length > 0) return { status: 'refused', refusals }
     Validity.check(model, validityOptions(options))
+    const suffix = Math.max(0, ...flow.softmaxes.map(({ dims, axis }) => suffixOf(dims[axis], traced)))
+    if (suffix > 0) writeProvenance(model, { suffix })
     if (inexact.length > 0) writeProvenance(model, { inexact: inexact.map(({ output }) => output.name) })
     const fates = flow.ranges.map((site) => rangeFate(site, traced, validityOptions(options)))
     const ranges = flow.ranges.filter((_, i) => fates[i] === 'masked')
@@ -144,6 +147,11 @@ function validityOptions(options: PassOptions): ValidityOptions {
     padValue: Number(options.padValue),
     tol: Number(options.tol),
   }
+}
+
+/** Tokens behind the patches along an axis. */
+function suffixOf(dim: Dim | undefined, traced: Trace): number {
+  return dim === undefined ? 0 : (tokensAround(dim, traced)?.suffix ?? 0)
 }
 
 function unfitSoftmax({ node, axis, dims }: SoftmaxSite, traced: Trace): Refusal[] {

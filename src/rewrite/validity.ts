@@ -130,8 +130,8 @@ export class Validity {
   }
 
   /**
-   * [batch, length] bool along an axis that tokens lie on: true for prefix tokens and for the patches to be seen.
-   * @throws VitpassError PASS_REFUSED for an axis that is no plain row of prefix tokens and patches
+   * [batch, length] bool along an axis that tokens lie on: true for other tokens than patches and for the patches to be seen.
+   * @throws VitpassError PASS_REFUSED for an axis that is no plain row of patches and other tokens around them
    */
   along(dim: Dim): Value {
     return this.once(`keep ${layoutKey(dim)}`, () => {

@@ -3,6 +3,7 @@ import { dimSummary } from '../src/analysis/describe.ts'
 import { clashesWhenFree } from '../src/analysis/free.ts'
 import { dependsOnSize } from '../src/analysis/grid.ts'
 import { mixesImages } from '../src/analysis/mixing.ts'
+import { otherInputs } from '../src/analysis/other-inputs.ts'
 import { findPatchEmbedding } from '../src/analysis/pixels.ts'
 import { structuralMixing } from '../src/analysis/structure.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
@@ -58,8 +59,9 @@ export const dynshape: Pass = {
         refusals.push({ node, reason: `${note} of ${dimSummary(left)} with a constant of ${dimSummary(right)}` })
     }
     if (traced.facts.placements.size > 0) refusals.push(...mixingOfImages(model, traced))
+    const others = otherInputs(model, traced.patch)
     if (refusals.length > 0) {
-      return { status: 'refused', refusals: [...structuralMixing(model.graph, traced.patch), ...refusals] }
+      return { status: 'refused', refusals: [...others, ...structuralMixing(model.graph, traced.patch), ...refusals] }
     }
 
     const dims = freeDims(traced)
@@ -67,6 +69,7 @@ export const dynshape: Pass = {
     if (plan.edits.length === 0 && renamed === 0) {
       return { status: 'nothing', notes: ['batch, height and width are free already'] }
     }
+    if (others.length > 0) return { status: 'refused', refusals: others }
     const tables = positionNodes(model, traced)
     const untouched = cloneModel(model)
     const sites: Record<string, number> = {}

@@ -1,6 +1,8 @@
 import { shapeSummary } from '../src/analysis/describe.ts'
 import { isTokenRow } from '../src/analysis/grid.ts'
 import { leaveDense } from '../src/analysis/inexact.ts'
+import { otherInputs, SIZES_INPUT } from '../src/analysis/other-inputs.ts'
+import { tokensAround } from '../src/analysis/position-operand.ts'
 import { structuralMixing } from '../src/analysis/structure.ts'
 import { followTokens } from '../src/analysis/token-flow.ts'
 import {
@@ -20,7 +22,7 @@ import type { Builder } from '../src/ops/builder.ts'
 import type { Pass, PassOptions, Refusal } from '../src/pipeline/pass.ts'
 import { builderFor } from '../src/rewrite/builder-for.ts'
 import { maskRange, rangeFate } from '../src/rewrite/range-mask.ts'
-import { canSelect, SIZES_INPUT, Validity, type ValidityOptions } from '../src/rewrite/validity.ts'
+import { canSelect, Validity, type ValidityOptions } from '../src/rewrite/validity.ts'
 
 /**
  * Keeps padding out of every sum over tokens: each softmax over tokens gets an additive key mask before it, made from each patch's
@@ -61,6 +63,8 @@ export const mask: Pass = {
   requires: ['eager', 'dynshape'],
   run(model, options) {
     const traced = trace(model)
+    const others = otherInputs(model, traced.patch)
+    if (others.length > 0) return { status: 'refused', refusals: others }
     const whole = followTokens(model.graph, traced)
     const { flow, inexact } =
       options.allowDense === true ? leaveDense(model.graph, whole) : { flow: whole, inexact: [] }
@@ -81,6 +85,8 @@ export const mask: Pass = {
     ]
     if (refusals.length > 0) return { status: 'refused', refusals }
     Validity.check(model, validityOptions(options))
+    const suffix = Math.max(0, ...flow.softmaxes.map(({ dims, axis }) => suffixOf(dims[axis], traced)))
+    if (suffix > 0) writeProvenance(model, { suffix })
     if (inexact.length > 0) writeProvenance(model, { inexact: inexact.map(({ output }) => output.name) })
     const fates = flow.ranges.map((site) => rangeFate(site, traced, validityOptions(options)))
     const ranges = flow.ranges.filter((_, i) => fates[i] === 'masked')
@@ -141,6 +147,11 @@ function validityOptions(options: PassOptions): ValidityOptions {
     padValue: Number(options.padValue),
     tol: Number(options.tol),
   }
+}
+
+/** Tokens behind the patches along an axis. */
+function suffixOf(dim: Dim | undefined, traced: Trace): number {
+  return dim === undefined ? 0 : (tokensAround(dim, traced)?.suffix ?? 0)
 }
 
 function unfitSoftmax({ node, axis, dims }: SoftmaxSite, traced: Trace): Refusal[] {

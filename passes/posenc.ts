@@ -2,6 +2,7 @@ import type { WavePositions } from '../src/analysis/computed-positions.ts'
 import { COORDINATES, type Coordinates } from '../src/analysis/coordinates.ts'
 import { matchGivenTable } from '../src/analysis/given-table.ts'
 import { isComputedTable, type LikelyResize, likelyResize } from '../src/analysis/likely-resize.ts'
+import { otherInputs } from '../src/analysis/other-inputs.ts'
 import { PositionReader, type Positions, positionSites } from '../src/analysis/position-reader.ts'
 import type { Grid, PositionTable } from '../src/analysis/positions.ts'
 import { RESIZE_KINDS, type ResizeKind } from '../src/analysis/resize-kind.ts'
@@ -69,6 +70,8 @@ export const posenc: Pass = {
   run(model, options) {
     const native = nativeGrid(options)
     const traced = trace(model)
+    const others = otherInputs(model, traced.patch)
+    if (others.length > 0) return { status: 'refused', refusals: others }
     const flow = followTokens(model.graph, traced)
     const sites = positionSites(flow)
     if (sites.length === 0) return { status: 'nothing', notes: ['no position table depends on the image size'] }

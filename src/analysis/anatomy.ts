@@ -8,6 +8,7 @@ import { dependents } from './dependence.ts'
 import { shapeSummary } from './describe.ts'
 import { dependsOnSize, gridAxes, isPatchRow, isTokenRow } from './grid.ts'
 import { countNorms } from './norms.ts'
+import { otherInputs } from './other-inputs.ts'
 import { PositionReader, type Positions, positionSites } from './position-reader.ts'
 import { followTokens } from './token-flow.ts'
 import type { PoolingKind, SoftmaxSite, TokenFlow } from './token-sites.ts'
@@ -32,6 +33,8 @@ export interface PositionSummary {
   readonly sites: number
   /** Rows for tokens in front of the patches. */
   readonly prefix: number
+  /** Rows for tokens behind them, where there are any. */
+  readonly suffix?: number
   readonly native: { readonly rows: number; readonly cols: number } | null
   /** How the graph resizes the table; `baked` where it adds it as it is; null where it could not be read. */
   readonly resize: string | null
@@ -116,7 +119,10 @@ export function readAnatomy(model: Model): Anatomy {
       role: live.has(output) ? roleOf(facts.dims(output), hidden, traced) : 'other',
     })),
     baked: findBaked(traced),
-    problems: flow.problems.map(({ node, reason }) => ({ node: `${node.opType} ${node.label}`, reason })),
+    problems: [...otherInputs(model, patch), ...flow.problems].map(({ node, reason }) => ({
+      node: node === undefined ? '' : `${node.opType} ${node.label}`,
+      reason,
+    })),
   }
 }
 
@@ -171,7 +177,8 @@ function summarisePositions(read: () => Positions, node: Node): PositionSummary 
     const [rows = 0, cols = 0] = table.dims
     const offset = resize !== null && resize.offset !== 0 ? ` +${resize.offset}` : ''
     const how = resize === null ? 'baked' : `${resize.kind}${offset}`
-    return { kind: 'table', ...common, native: { rows, cols }, resize: how }
+    const { suffix } = positions.operand
+    return { kind: 'table', ...common, ...(suffix > 0 ? { suffix } : {}), native: { rows, cols }, resize: how }
   } catch (error) {
     if (!(error instanceof VitpassError)) throw error
     return {

@@ -20,9 +20,9 @@ export interface LikelyResize {
  * registers) do so too; others, as those of transformers, resize by plain bicubic interpolation.
  */
 export function likelyResize(table: PositionTable, flow: TokenFlow, trace: Trace): LikelyResize {
-  const [positioned = 0] = table.prefix.dims
-  const prefix = longestPrefix(flow, trace)
-  if (prefix > positioned && positioned > 0) {
+  const { prefix, suffix } = table.operand
+  const positioned = prefix + suffix
+  if (mostAround(flow, trace) > positioned && positioned > 0) {
     return { kind: 'aa-cubic', because: 'tokens are inserted behind the positions, as models with registers do' }
   }
   const projection = projectionOf(flow, trace)
@@ -58,8 +58,8 @@ export function isComputedTable({ table: { dims, data } }: PositionTable): boole
   return true
 }
 
-/** Tokens in front of the patches where there are most. */
-function longestPrefix({ softmaxes }: TokenFlow, trace: Trace): number {
+/** Tokens around the patches where there are most. */
+function mostAround({ softmaxes }: TokenFlow, trace: Trace): number {
   const counts = softmaxes.flatMap(({ dims, axis }) => {
     const key = dims[axis]
     if (key === undefined || !dependsOnSize(key)) return []

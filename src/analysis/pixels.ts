@@ -60,6 +60,14 @@ export function findPatchEmbedding(model: Model): PatchEmbedding {
       remedy: 'only encoders whose patches are made by a convolution are understood so far',
     })
   }
+  const second = found.find(({ pixels }) => pixels !== first.pixels)
+  if (second !== undefined) {
+    throw new VitpassError(
+      'MODEL_UNSUPPORTED',
+      `convolutions read two image inputs, ${first.pixels.name} and ${second.pixels.name}`,
+      { node: second.conv.label, remedy: 'export the encoder of each image input by itself' },
+    )
+  }
   if (found.length > 1) {
     throw new VitpassError(
       'MODEL_UNSUPPORTED',

@@ -1,9 +1,9 @@
 import { VitpassError } from '../errors.ts'
-import { type Dim, layoutKey, terms } from '../ir/dim.ts'
+import { type Dim, isInt, layoutKey, terms } from '../ir/dim.ts'
 import type { Node } from '../ir/node.ts'
 import type { Value } from '../ir/value.ts'
 import { shapeSummary } from './describe.ts'
-import { dependsOnSize, isPatchRow, isTokenRow } from './grid.ts'
+import { dependsOnSize, type GridDims, isPatchRow } from './grid.ts'
 import { type Dense, permuted, StridedView, viewOf } from './strided.ts'
 import type { GridOperand } from './token-sites.ts'
 import type { Trace } from './trace.ts'
@@ -20,6 +20,8 @@ export interface PositionOperand {
   /** Tokens in front of the patches. */
   readonly prefix: number
   readonly patches: number
+  /** Tokens behind them. */
+  readonly suffix: number
   readonly channels: number
 }
 
@@ -31,7 +33,7 @@ export function refusePositions(
   return new VitpassError('PASS_REFUSED', found, { node: node.label, remedy })
 }
 
-/** @throws VitpassError PASS_REFUSED where the tokens do not lie as prefix and patches along one axis behind the batch */
+/** @throws VitpassError PASS_REFUSED where the tokens do not lie as prefix, patches and suffix along one axis behind the batch */
 export function readOperand(site: GridOperand, trace: Trace): PositionOperand {
   const { node, slot, dims } = site
   const value = node.input(slot)
@@ -44,16 +46,16 @@ export function readOperand(site: GridOperand, trace: Trace): PositionOperand {
   if (batchAxis < 0 || along.length !== 1 || tokens === undefined || channels === undefined) {
     throw refusePositions(`positions meet ${shapeSummary(dims)}, not [batch, tokens, channels]`, node)
   }
-  if (!isPrefixThenGrid(tokens, trace)) {
+  const around = tokensAround(tokens, trace)
+  if (around === null) {
     throw refusePositions(`positions are added to tokens laid out as ${layoutKey(tokens)}`, node)
   }
-  const patches = trace.sizes.rows * trace.sizes.cols
   return {
     site,
     value,
     order: [batchAxis, tokenAxis, channelAxis],
-    prefix: tokens.n - patches,
-    patches,
+    ...around,
+    patches: trace.sizes.rows * trace.sizes.cols,
     channels: channels.n,
   }
 }
@@ -66,10 +68,14 @@ function channelAxisOf(value: Value, dims: readonly Dim[], taken: readonly numbe
   return wide.at(-1) ?? free.at(-1) ?? -1
 }
 
-/** Patches in reading order, behind a fixed number of other tokens or none. */
-function isPrefixThenGrid(tokens: Dim, trace: Trace): boolean {
-  const last = terms(tokens).at(-1)
-  return isTokenRow(tokens, trace) && last !== undefined && isPatchRow(last, trace)
+/** How many other tokens stand before and behind the patches; null where an axis is not those and the patches, once, in reading order. */
+export function tokensAround(tokens: Dim, grid: GridDims): { readonly prefix: number; readonly suffix: number } | null {
+  const parts = terms(tokens)
+  const at = parts.findIndex((term) => isPatchRow(term, grid))
+  const [before, behind] = [parts.slice(0, at), parts.slice(at + 1)]
+  if (at < 0 || ![...before, ...behind].every(isInt)) return null
+  const count = (some: readonly Dim[]): number => some.reduce((n, term) => n + term.n, 0)
+  return { prefix: count(before), suffix: count(behind) }
 }
 
 /**

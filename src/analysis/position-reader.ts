@@ -1,7 +1,7 @@
 import type { Value } from '../ir/value.ts'
 import { isComputed, readComputed, type WavePositions } from './computed-positions.ts'
 import type { Coordinates } from './coordinates.ts'
-import { readOperand } from './position-operand.ts'
+import { readOperand, refusePositions } from './position-operand.ts'
 import { type Grid, type PositionTable, readTable, resizesOf } from './positions.ts'
 import type { ResizeKind } from './resize-kind.ts'
 import type { GridOperand, TokenFlow } from './token-sites.ts'
@@ -45,6 +45,8 @@ export class PositionReader {
     if (resizesOf(operand, trace).length > 0 || !isComputed(operand, trace)) {
       return readTable(operand, trace, hints.native ?? null, hints.kind ?? null)
     }
+    if (operand.suffix > 0)
+      throw refusePositions('computed positions meet tokens that stand behind the patches', site.node)
     const same = this.known.get(operand.value)
     if (
       same !== undefined &&

@@ -21,6 +21,8 @@ export interface PositionTable {
   readonly operand: PositionOperand
   /** Rows for the tokens in front of the patches: [prefix, hidden]. */
   readonly prefix: Dense
+  /** Rows for the tokens behind them: [suffix, hidden]. */
+  readonly suffix: Dense
   /** The table on its native grid: [rows, cols, hidden]. */
   readonly table: Dense
   /** Null where the file does not say: the table is added as it is, at one size only. */
@@ -35,8 +37,8 @@ export function resizesOf({ value }: PositionOperand, { facts }: Trace): Node[] 
 }
 
 /**
- * Reads the position table off the operand that is added to the tokens: the stored table, the rows of the prefix, and the
- * Resize between them if there is one. What lies between is computed, not matched, and where a Resize is met, every element
+ * Reads the position table off the operand that is added to the tokens: the stored table, the rows of the tokens around the
+ * patches, and the Resize between them if there is one. What lies between is computed, not matched, and where a Resize is met, every element
  * of the operand is traced to the element of the resized table that it is.
  *
  * @param native the table's own grid, where the caller knows it
@@ -58,7 +60,7 @@ export function readTable(
 
 /** A table that is added as it is: it lies on the grid of the export, unless the caller knows another. */
 function bakedTable(operand: PositionOperand, trace: Trace, native: Grid | null): PositionTable {
-  const { site, value, prefix, patches, channels: hidden } = operand
+  const { site, value, patches, channels: hidden } = operand
   const { rows, cols } = native ?? trace.sizes
   if (rows * cols !== patches) {
     throw refusePositions(
@@ -74,12 +76,13 @@ function bakedTable(operand: PositionOperand, trace: Trace, native: Grid | null)
       `if it is the model's own grid, say so with --option posenc.native=${rows}x${cols}; else export at the native size`,
     )
   }
-  const all = tokenRows(evaluate(value, trace.facts), operand, prefix + patches)
+  const { prefix, table, suffix } = parted(evaluate(value, trace.facts), operand)
   return {
     kind: 'table',
     operand,
-    prefix: { dims: [prefix, hidden], data: all.slice(0, prefix * hidden) },
-    table: { dims: [rows, cols, hidden], data: all.slice(prefix * hidden) },
+    prefix,
+    suffix,
+    table: { dims: [rows, cols, hidden], data: table },
     resize: null,
     roundings: [],
   }
@@ -92,7 +95,7 @@ function resizedTable(
   resize: Node,
   kind: ResizeKind | null,
 ): PositionTable {
-  const { value, prefix, patches, channels: hidden } = operand
+  const { value, patches, channels: hidden } = operand
   const [source, resized] = [resize.input(0), resize.output(0)]
   if (source === null || resized === null) throw refusePositions('a Resize without input', resize)
   const stored = evaluate(source, facts)
@@ -111,29 +114,47 @@ function resizedTable(
   const [, , high = 1, wide = 1] = outDims
   const markers = permuted({ dims: [1, high, wide, hidden], data: counted }, [0, 3, 1, 2])
   const roundings = roundingsBetween(resized, value, facts)
-  const all = tokenRows(evaluate(value, facts, new Map([[resized, markers]]), true), operand, prefix + patches)
+  const exact = parted(evaluate(value, facts, new Map([[resized, markers]]), true), operand)
   const view = viewOf(stored)
-  if (!isSame(all.subarray(prefix * hidden), counted)) {
+  if (!isSame(exact.table, counted)) {
     throw refusePositions('the resized position table is not added row by row to the patches', resize)
   }
-  const exact = all.slice(0, prefix * hidden)
-  if (exact.some((x) => x >= base))
-    throw refusePositions('a prefix token takes its position from the resized table', resize)
-  const front = roundings.length === 0 ? exact : roundedPrefix(operand, resized, outDims, facts)
+  if ([exact.prefix, exact.suffix].some(({ data }) => data.some((x) => x >= base)))
+    throw refusePositions('a token that is no patch takes its position from the resized table', resize)
+  const { prefix, suffix } = roundings.length === 0 ? exact : roundedAround(operand, resized, outDims, facts)
   return {
     kind: 'table',
     operand,
-    prefix: { dims: [prefix, hidden], data: front },
+    prefix,
+    suffix,
     table: permuted(new StridedView(view.base, [hidden, rows, cols], view.strides.slice(1), view.offset), [1, 2, 0]),
     resize: { ...readResize(resize, facts, opset, [rows, cols], kind), node: resize },
     roundings,
   }
 }
 
-/** Positions of the prefix as a graph that quantises rounds them: [prefix * hidden]. */
-function roundedPrefix(operand: PositionOperand, resized: Value, dims: readonly number[], facts: Facts): Float64Array {
-  const { value, prefix, channels: hidden, patches } = operand
+interface Parted {
+  readonly prefix: Dense
+  /** Rows of the patches: [patches * hidden]. */
+  readonly table: Float64Array
+  readonly suffix: Dense
+}
+
+/** The rows of the prefix, the patches and the suffix. */
+function parted(dense: Dense, operand: PositionOperand): Parted {
+  const { prefix, patches, suffix, channels: hidden } = operand
+  const all = tokenRows(dense, operand, prefix + patches + suffix)
+  const rows = (from: number, count: number) => all.slice(from * hidden, (from + count) * hidden)
+  return {
+    prefix: { dims: [prefix, hidden], data: rows(0, prefix) },
+    table: rows(prefix, patches),
+    suffix: { dims: [suffix, hidden], data: rows(prefix + patches, suffix) },
+  }
+}
+
+/** Positions of prefix and suffix as a graph that quantises rounds them. */
+function roundedAround(operand: PositionOperand, resized: Value, dims: readonly number[], facts: Facts): Parted {
+  const { value, channels: hidden, patches } = operand
   const blank = { dims, data: new Float64Array(hidden * patches) }
-  const rows = tokenRows(evaluate(value, facts, new Map([[resized, blank]])), operand, prefix + patches)
-  return rows.slice(0, prefix * hidden)
+  return parted(evaluate(value, facts, new Map([[resized, blank]])), operand)
 }

@@ -8,6 +8,7 @@ import { dimSummary } from './describe.ts'
 import type { Facts, Placed } from './facts.ts'
 import { dependsOnSize } from './grid.ts'
 import { declaredAxes, infer } from './infer.ts'
+import { otherInputs } from './other-inputs.ts'
 import { callerInputs, findPatchEmbedding, type PatchEmbedding } from './pixels.ts'
 import { structuralMixing } from './structure.ts'
 import { suggestSizes, type TraceSizes } from './trace-sizes.ts'
@@ -107,7 +108,14 @@ function findTraceOrSayWhy(model: Model, grid?: { readonly rows: number; readonl
   try {
     return findTrace(model, patch, grid)
   } catch (error) {
-    const [problem] = error instanceof VitpassError ? structuralMixing(model.graph, patch) : []
+    if (!(error instanceof VitpassError)) throw error
+    const [problem] = structuralMixing(model.graph, patch)
+    const [other] = otherInputs(model, patch)
+    if (other !== undefined)
+      throw new VitpassError('MODEL_UNSUPPORTED', other.reason, {
+        ...(other.node === undefined ? {} : { node: other.node.label }),
+        remedy: other.remedy,
+      })
     if (problem === undefined) throw error
     throw new VitpassError('MODEL_UNSUPPORTED', problem.reason, {
       node: problem.node.label,

@@ -69,7 +69,7 @@ function describeAnatomy(anatomy: Anatomy): string[][] {
 }
 
 function describePositions(positions: PositionSummary): string {
-  const { kind, native, prefix, resize, coordinates, rightAt, problem, node, sites } = positions
+  const { kind, native, prefix, suffix = 0, resize, coordinates, rightAt, problem, node, sites } = positions
   const where = `${sites > 1 ? ` in ${formatCount(sites, 'place')}, first` : ''}${at(node)}`
   if (problem !== undefined) return `${problem}${where}`
   if (coordinates !== undefined) {
@@ -78,7 +78,8 @@ function describePositions(positions: PositionSummary): string {
     return `${kind}, ${coordinates} coordinates${wrong}${where}`
   }
   const grid = native === null ? 'a table' : `${native.rows} x ${native.cols}`
-  return `${grid}, ${formatCount(prefix, 'row')} before it, ${resize === 'baked' ? 'added as it is' : `resized ${resize}`}${where}`
+  const behind = suffix === 0 ? '' : `, ${formatCount(suffix, 'row')} behind it`
+  return `${grid}, ${formatCount(prefix, 'row')} before it${behind}, ${resize === 'baked' ? 'added as it is' : `resized ${resize}`}${where}`
 }
 
 /** What the export has fixed and `dynshape` frees. */

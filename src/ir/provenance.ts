@@ -19,6 +19,8 @@ export interface Provenance {
   readonly grid?: { readonly rows: number; readonly cols: number } | undefined
   /** Outputs of which padding takes a part, left as they are at the caller's wish. */
   readonly inexact?: readonly string[]
+  /** Tokens behind the patches, where there are any. */
+  readonly suffix?: number
   /** How the graph tells image from padding, once a pass has put that in. */
   readonly validity?: Readonly<Record<string, string | number | boolean>>
 }

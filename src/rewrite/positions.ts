@@ -1,5 +1,6 @@
 import type { AxisOrder } from '../analysis/position-operand.ts'
 import type { Positions } from '../analysis/position-reader.ts'
+import type { Dense } from '../analysis/strided.ts'
 import { floatTensor } from '../ir/tensor-data.ts'
 import type { Value } from '../ir/value.ts'
 import type { Builder } from '../ops/builder.ts'
@@ -28,7 +29,7 @@ export class TightPositions {
   make(positions: Positions, resize: ResizeRule | null): Value {
     const patches = this.patches(positions, resize)
     const { site, order } = positions.operand
-    return place(this.builder, this.behindPrefix(positions, patches), order, site.dims.length)
+    return place(this.builder, this.withOthers(positions, patches), order, site.dims.length)
   }
 
   private patches(positions: Positions, resize: ResizeRule | null): Value {
@@ -37,17 +38,20 @@ export class TightPositions {
     return tableOnTightGrids(this.builder, this.validity, positions, resize)
   }
 
-  /** The rows of the prefix, the same for every image, in front of those of the patches: [batch, prefix + patches, channels]. */
-  private behindPrefix(positions: Positions, patches: Value): Value {
-    const { prefix } = positions
-    const [count = 0, channels = 1] = prefix.dims
-    if (count === 0) return patches
+  /** Rows of prefix and suffix, the same for every image, around those of the patches: [batch, prefix + patches + suffix, channels]. */
+  private withOthers(positions: Positions, patches: Value): Value {
+    const [front, back] = [positions.prefix, positions.kind === 'waves' ? null : positions.suffix]
+    if ((front.dims[0] ?? 0) + (back?.dims[0] ?? 0) === 0) return patches
     const { builder } = this
-    const front = builder.constant(floatTensor([1, count, channels], prefix.data))
     // Waves that no image's size changes have no batch of their own.
     const shape = builder.concat([builder.shape(this.validity.rows), builder.int64([1, 1])], { axis: 0 })
     const rows = positions.kind === 'waves' ? builder.expand(patches, shape) : patches
-    return builder.concat([builder.expand(front, shape), rows], { axis: 1 })
+    const fixed = (part: Dense | null): Value[] => {
+      const [count = 0, channels = 1] = part?.dims ?? []
+      if (part === null || count === 0) return []
+      return [builder.expand(builder.constant(floatTensor([1, count, channels], part.data)), shape)]
+    }
+    return builder.concat([...fixed(front), rows, ...fixed(back)], { axis: 1 })
   }
 }
 

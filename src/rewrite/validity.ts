@@ -1,4 +1,5 @@
 import { dependsOnSize, gridAxes, isTokenRow } from '../analysis/grid.ts'
+import { SIZES_INPUT } from '../analysis/other-inputs.ts'
 import type { Trace } from '../analysis/trace.ts'
 import { VitpassError } from '../errors.ts'
 import { type Dim, isInt, layoutKey, resolve, terms } from '../ir/dim.ts'
@@ -20,9 +21,6 @@ export interface ValidityOptions {
 }
 
 const DEFAULT_VALIDITY: ValidityOptions = { source: 'pixels', mode: 'rect', padValue: 0, tol: 0 }
-
-/** The input that `source: 'sizes'` adds: [batch, 2] int64, height and width in pixels. */
-export const SIZES_INPUT = 'image_sizes'
 
 const NAMES = { rows: 'vitpass/rows', cols: 'vitpass/cols', grid: 'vitpass/grid', keep: 'vitpass/keep' } as const
 
@@ -132,8 +130,8 @@ export class Validity {
   }
 
   /**
-   * [batch, length] bool along an axis that tokens lie on: true for prefix tokens and for the patches to be seen.
-   * @throws VitpassError PASS_REFUSED for an axis that is no plain row of prefix tokens and patches
+   * [batch, length] bool along an axis that tokens lie on: true for other tokens than patches and for the patches to be seen.
+   * @throws VitpassError PASS_REFUSED for an axis that is no plain row of patches and other tokens around them
    */
   along(dim: Dim): Value {
     return this.once(`keep ${layoutKey(dim)}`, () => {

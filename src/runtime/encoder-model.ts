@@ -20,6 +20,8 @@ export interface Port {
 export interface Applied {
   /** Names of the passes, in order. */
   readonly passes: readonly string[]
+  /** Tokens behind the patches, as `mask` found them. */
+  readonly suffix: number
   /** How the graph tells image from padding; null where it does not. */
   readonly validity: {
     readonly source: 'pixels' | 'sizes'
@@ -67,8 +69,9 @@ function portOf(value: Value): Port {
 }
 
 function appliedTo(model: Model): Applied {
-  const { passes, validity } = readProvenance(model)
+  const { passes, validity, suffix } = readProvenance(model)
   return {
+    suffix: suffix ?? 0,
     passes: passes.map(({ name }) => name),
     validity:
       validity === undefined

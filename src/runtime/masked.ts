@@ -17,10 +17,11 @@ const SIZES_INPUT = 'image_sizes'
  * model does. Where the model finds an image's size in its pixels, one whose last rows or columns of patches look like padding is
  * marked so that it keeps them (`EdgeKeeper`); `image_sizes` is used where the model has it.
  *
- * A model without `posenc` puts the positions of the padded size on every image: there, only images of equal size run together.
+ * A model without `posenc` puts the positions of the padded size on every image, and one without `zero` that has tokens behind the
+ * patches leaves padding before them: there, only images of equal size run together.
  */
 export function maskedStrategy(model: EncoderModel, options: StrategyOptions): Strategy | string {
-  const { validity, passes } = model.applied
+  const { validity, passes, suffix } = model.applied
   if (validity === null || !passes.includes('mask')) return 'vitpass has not made it padding-proof'
   const sizesInput = validity.source === 'sizes' ? SIZES_INPUT : null
   const input = findImageInput(model, sizesInput === null ? [] : [sizesInput])
@@ -31,7 +32,9 @@ export function maskedStrategy(model: EncoderModel, options: StrategyOptions): S
   if (typeof pooling === 'string') return pooling
 
   const edges = sizesInput === null ? new EdgeKeeper(validity, input.type, patch) : null
-  const exact = !passes.includes('posenc')
+  const positioned = passes.includes('posenc')
+  // Where padding is not zero, tokens behind it cannot be told from it.
+  const exact = !positioned || (suffix > 0 && !passes.includes('zero'))
   const fixed = input.height === null || input.width === null ? null : { height: input.height, width: input.width }
   const batchImages = input.batch ?? Number.POSITIVE_INFINITY
   const hinted = exact ? [] : (readHints(model.metadata.get(HINTS_KEY))?.buckets ?? [])
@@ -56,7 +59,7 @@ export function maskedStrategy(model: EncoderModel, options: StrategyOptions): S
   return {
     kind: 'masked',
     why: exact
-      ? 'the model masks padding, but its positions are those of the padded size (pass posenc has not run), so only images of equal size run together'
+      ? `the model masks padding, but ${positioned ? 'other tokens stand behind the patches (pass zero has not run)' : 'its positions are those of the padded size (pass posenc has not run)'}, so only images of equal size run together`
       : `vitpass has made the model padding-proof (it tells padding by ${validity.source === 'sizes' ? SIZES_INPUT : 'the pixels'})`,
     channels: input.channels,
     outputs: [pooling.output],

@@ -3,7 +3,7 @@ import type { EncoderModel, Port } from '../../src/runtime/encoder-model.ts'
 import { choosePooling, type Pooling } from '../../src/runtime/pooling.ts'
 
 function modelWith(...outputs: Port[]): EncoderModel {
-  const applied = { passes: [], validity: null }
+  const applied = { passes: [], validity: null, suffix: 0 }
   return { inputs: [], outputs, metadata: new Map(), applied, patch: null, weightTypes: new Set(), weightBytes: 0 }
 }
 

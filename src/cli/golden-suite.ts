@@ -9,6 +9,7 @@ import { Session } from '../runtime/session.ts'
 import { caseFolders, type ExportEntry, exportPath, type GoldenCase, loadCase } from '../verify/golden-case.ts'
 import { checkNativeRows } from '../verify/golden-native.ts'
 import { checkProperties } from '../verify/golden-properties.ts'
+import { requireUntouched } from '../verify/golden-record.ts'
 import { type GoldenSubject, sharesScale } from '../verify/golden-subject.ts'
 import type { Measured } from '../verify/measure.ts'
 import { EXIT, exitCodeFor } from './exit-code.ts'
@@ -112,8 +113,9 @@ async function checkExport(
   const model = await readModel(path)
   const shares = sharesScale(model)
   const native = origin.native === true && entry.knownWrong === undefined
+  requireUntouched(model, path)
+  if (native || origin.refuse === undefined) await requireOpens(path, providers)
   const rows = native ? await checkNativeRows(path, goldenCase, entry, providers) : []
-  if (!native && origin.refuse === undefined) await requireOpens(path, providers)
   if (origin.native === true && origin.refuse === undefined) {
     const reason = entry.knownWrong ?? 'it takes images of any size by itself'
     return native ? outcomeOf(rows) : { status: 'not possible', checks: [], reason, code: null }

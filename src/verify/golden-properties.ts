@@ -114,18 +114,24 @@ function checkAbsent(subject: GoldenSubject, plain: Played): Promise<Measured> {
   })
 }
 
-/** With `mode=patch` a hidden patch leaves a mark: the image's other tokens are not what they are with the patch seen. */
+/**
+ * With `mode=patch` a hidden patch leaves a mark: the image's other tokens are not what they are with the patch seen. Nothing tells which outputs of
+ * a recorded case come before all attention, so there one output with a mark is enough.
+ */
 function checkHidden(subject: GoldenSubject, plain: Played): Promise<Measured> {
   const { goldenCase, entry } = subject
   return measure('zero patch is hidden', 0, async (worst) => {
     for (const image of goldenCase.images.filter(({ tags }) => tags.includes('interior-zero'))) {
-      for (const [name, prefix] of Object.entries(entry.outputs)) {
-        if (prefix === 'hidden_states.0') continue
+      const outputs = Object.entries(entry.outputs).filter(([, prefix]) => prefix !== 'hidden_states.0')
+      const unmoved = outputs.filter(([name, prefix]) => {
         const seen = goldenCase.expected(prefix, image.index).data
         const got = ownOutput(plain, name, image.index).data
-        const moved = got.some((value, i) => value !== 0 && Math.abs(value - (seen[i] ?? 0)) > 1e-3)
-        if (!moved) worst.fail(`${name} is the same as with the zero patch seen`)
-      }
+        return !got.some((value, i) => value !== 0 && Math.abs(value - (seen[i] ?? 0)) > 1e-3)
+      })
+      const enough = goldenCase.layouts === undefined ? outputs.length : 1
+      const [first] = unmoved
+      if (first === undefined || outputs.length - unmoved.length >= enough) continue
+      worst.fail(`${first[0]} is the same as with the zero patch seen`)
     }
   })
 }

@@ -99,7 +99,7 @@ export async function recordCase(path: string, options: RecordOptions = {}): Pro
 }
 
 /** @throws VitpassError MODEL_UNSUPPORTED for a model that tells, in its metadata or in names, that vitpass wrote it */
-function requireUntouched(model: Model, where: string): void {
+export function requireUntouched(model: Model, where: string): void {
   const marked = [...model.graph.walk()].some(({ name, outputs }) =>
     [name, ...outputs.map((value) => value?.name)].some((text) => text?.startsWith('vitpass/')),
   )

@@ -140,6 +140,8 @@ function problemOf(parsed: unknown): string | null {
   if (!isRecord(tolerance) || !Object.values(tolerance).every((value) => typeof value === 'number' && value >= 0))
     return 'tolerance does not give a number for each precision'
   if (!isRecord(origin)) return 'origin is missing'
+  if (parsed.layouts !== undefined && !isLayouts(parsed.layouts))
+    return 'layouts does not give a list of axes for each output'
   if (!Array.isArray(images) || images.length === 0) return 'it lists no images'
   const badImage = images.findIndex((image) => !isImage(image))
   if (badImage >= 0) return `image ${badImage} needs height, width and tags`
@@ -157,11 +159,20 @@ function isImage(image: unknown): boolean {
 
 function isExport(model: unknown): boolean {
   if (!isRecord(model) || typeof model.file !== 'string' || typeof model.precision !== 'string') return false
-  const { outputs, traceSize, rightAlone } = model
+  const { outputs, traceSize, rightAlone, options = {} } = model
+  if (!isRecord(options) || !Object.values(options).every(isRecord)) return false
   if (!isRecord(outputs) || Object.keys(outputs).length === 0) return false
   if (!Object.values(outputs).every((prefix) => typeof prefix === 'string')) return false
   if (!Array.isArray(traceSize) || traceSize.length !== 2 || !traceSize.every(isCount)) return false
   return Array.isArray(rightAlone) && rightAlone.every(isWhole)
+}
+
+function isLayouts(layouts: unknown): boolean {
+  const isAxis = (axis: unknown): boolean =>
+    isRecord(axis) &&
+    ['tokens', 'rows', 'cols', 'fixed'].includes(String(axis.kind)) &&
+    (axis.kind !== 'tokens' || (isWhole(axis.before) && isWhole(axis.after)))
+  return isRecord(layouts) && Object.values(layouts).every((layout) => Array.isArray(layout) && layout.every(isAxis))
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

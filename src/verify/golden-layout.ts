@@ -21,7 +21,7 @@ export function setStage<R extends Runner>(
  * Reads an output's layout off the shapes that the model gives for images of different sizes.
  * @throws VitpassError CONFIG_INVALID where an axis follows neither tokens nor the grid
  */
-export function inferLayout({ images, patch, prefix, folder, expected }: GoldenCase, output: string): Layout {
+function inferLayout({ images, patch, prefix, folder, expected }: GoldenCase, output: string): Layout {
   const axes: readonly Axis[] = [
     { kind: 'tokens', before: prefix, after: 0 },
     { kind: 'tokens', before: 0, after: 0 },

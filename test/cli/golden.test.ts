@@ -144,15 +144,17 @@ describe('vitpass golden check', () => {
     writeFileSync(tensors, readFileSync(tensors).subarray(0, 10_000))
     writeFileSync(join(copyVit(folder, 'text'), 'case.json'), 'no JSON')
     copyVit(folder, 'no-tolerance', (described) => Object.assign(described, { tolerance: {} }))
+    copyVit(folder, 'no-axes', (described) => Object.assign(described, { layouts: { pooler_output: 'fixed' } }))
     const before = check(folder)
     expect(before.code).toBe(1)
     expect(before.stdout).toMatch(/^right .* ok$/m)
     expect(before.stdout).toMatch(/^missing +none\.onnx +unreadable: .*there is no such file/m)
     expect(before.stdout).toMatch(/^cut +unreadable: .*tensor \S+ lies beyond the end of the file/m)
     expect(before.stdout).toMatch(/^text +unreadable: .*it cannot be read as JSON/m)
+    expect(before.stdout).toMatch(/^no-axes +unreadable: .*layouts does not give a list of axes/m)
     expect(before.stdout).toMatch(/^no-tolerance +unreadable: .*tolerance has none for fp32/m)
     expect(before.stderr).toMatch(
-      /^vitpass: golden: cut, missing\/none\.onnx, no-tolerance, text could not be checked;/,
+      /^vitpass: golden: cut, missing\/none\.onnx, no-axes, no-tolerance, text could not be checked;/,
     )
     spoilTensor(join(folder, 'golden', 'right'), 'pooler_output.0', 1)
     expect(check(folder).code).toBe(4)

@@ -3,10 +3,11 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { PassRefusedError, run } from '../src/index.ts'
 import { readModel } from '../src/onnx/node.ts'
+import { sharesScale } from '../src/verify/golden-subject.ts'
 import { caseNames, type ExportEntry, exportPath, loadCase } from './support/cases.ts'
 import { describeMeasured, type Measured } from './support/measure.ts'
 import { checkProperties } from './support/properties.ts'
-import { MASKINGS, sharesScale, transformAndCheck } from './support/transform.ts'
+import { MASKINGS, transformAndCheck } from './support/transform.ts'
 
 const ROOT = resolve(import.meta.dirname, '..')
 const PASSES = ['mask', 'posenc', 'zero']

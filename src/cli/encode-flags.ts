@@ -1,7 +1,7 @@
 import { VitpassError } from '../errors.ts'
 import type { EncoderOptions } from '../runtime/encoder-options.ts'
 import type { PreprocessingFlags } from './encode-settings.ts'
-import { type FlagValues, onlyOne } from './flags.ts'
+import { type FlagValues, listOf, onlyOne } from './flags.ts'
 
 export interface EncodeFlags {
   readonly model: string
@@ -68,8 +68,4 @@ function numbersOf(flag: string, values: FlagValues): number[] | undefined {
     throw new VitpassError('USAGE', `${flag} cannot be "${text}"`, { remedy: `write it as in ${flag} 0.5,0.5,0.5` })
   }
   return numbers
-}
-
-function listOf(values: FlagValues): string[] {
-  return (values ?? []).flatMap((value) => value.split(',').map((part) => part.trim())).filter((part) => part !== '')
 }

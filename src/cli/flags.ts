@@ -56,3 +56,28 @@ export function parsePassOptions(values: FlagValues): OptionsByPass {
   }
   return Object.fromEntries([...byPass].map(([pass, own]) => [pass, Object.fromEntries(own)]))
 }
+
+/** Reads `--sizes 64x64,32x80`: height and width in pixels. @throws VitpassError USAGE for another form */
+export function parseSizes(values: FlagValues): { height: number; width: number }[] {
+  return listOf(values).map((text) => {
+    const [, height, width] = /^([1-9]\d*)x([1-9]\d*)$/.exec(text) ?? []
+    if (height === undefined || width === undefined) {
+      throw new VitpassError('USAGE', `--sizes cannot hold "${text}"`, { remedy: 'write it as in --sizes 64x64,32x80' })
+    }
+    return { height: Number(height), width: Number(width) }
+  })
+}
+
+/** Values parted by commas, of a flag that may be repeated; none where it is not given. */
+export function listOf(values: FlagValues): string[] {
+  return (values ?? []).flatMap((value) => value.split(',').map((part) => part.trim())).filter((part) => part !== '')
+}
+
+/** Reads `--tolerance`; undefined where it is not given. @throws VitpassError USAGE for anything but a number that is not negative */
+export function parseTolerance(values: FlagValues): number | undefined {
+  const given = onlyOne('--tolerance', values)
+  const number = Number(given)
+  if (given === undefined) return undefined
+  if (number >= 0 && Number.isFinite(number)) return number
+  throw new VitpassError('USAGE', `--tolerance cannot be "${given}"`, { remedy: 'give a number, such as 1e-3' })
+}

@@ -7,6 +7,7 @@ import { doctorCommand } from './doctor.ts'
 import { encodeCommand } from './encode.ts'
 import { EXIT, exitCodeFor } from './exit-code.ts'
 import { CommandFailure, failureDocument, toVitpassError } from './failure.ts'
+import { goldenCommand } from './golden.ts'
 import { inspectCommand } from './inspect.ts'
 import { passesCommand } from './passes.ts'
 import { print, STDIN, tell } from './print.ts'
@@ -20,6 +21,7 @@ const COMMANDS: CommandModule<object, any>[] = [
   runCommand,
   bucketCommand,
   verifyCommand,
+  goldenCommand,
   encodeCommand,
   diffCommand,
   inspectCommand,

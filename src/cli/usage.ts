@@ -8,11 +8,12 @@ export function usageError(message: string, argv: readonly string[], commands: r
   if (command === '' && first !== undefined && !first.startsWith('-')) {
     return new VitpassError('USAGE', `there is no command "${first}"`, { remedy: `known: ${commands.join(', ')}` })
   }
-  return new VitpassError('USAGE', inOwnWords(message), { remedy })
+  return new VitpassError('USAGE', inOwnWords(message, first), { remedy })
 }
 
-function inOwnWords(message: string): string {
-  if (message.startsWith('Not enough non-option arguments')) return 'no model is given'
+function inOwnWords(message: string, command: string | undefined): string {
+  if (message.startsWith('Not enough non-option arguments'))
+    return command === 'golden' ? 'the folder or the model is missing' : 'no model is given'
   const [, valueless] = /^Not enough arguments following: (\S+)/.exec(message) ?? []
   if (valueless !== undefined) return `${asFlag(valueless)} needs a value`
   const [, missing] = /^Missing required arguments?: (.+)/.exec(message) ?? []

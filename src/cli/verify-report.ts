@@ -25,7 +25,7 @@ export function formatChecks({ checks, notes, precision, providers, seconds }: V
 }
 
 /** `0`, `3.1e-7`, `1e-4`. */
-function formatDifference(value: number): string {
+export function formatDifference(value: number): string {
   return value === 0 ? '0' : value.toExponential(1).replace('.0e', 'e')
 }
 

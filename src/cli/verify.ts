@@ -1,8 +1,7 @@
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs'
-import { VitpassError } from '../errors.ts'
 import type { VerifyOptions } from '../verify/verify.ts'
 import { CommandFailure } from './failure.ts'
-import { type FlagValues, onlyOne, TEXT } from './flags.ts'
+import { listOf, parseSizes, parseTolerance, TEXT } from './flags.ts'
 import { print } from './print.ts'
 import { formatChecks, verificationError } from './verify-report.ts'
 import { verifyWatched } from './watched-verify.ts'
@@ -64,28 +63,10 @@ async function verifyAndPrint(args: ArgumentsCamelCase<VerifyFlags>): Promise<vo
 function parseVerifyOptions(flags: Pick<VerifyFlags, 'sizes' | 'provider' | 'tolerance'>): VerifyOptions {
   const sizes = parseSizes(flags.sizes)
   const providers = listOf(flags.provider)
-  const tolerance = onlyOne('--tolerance', flags.tolerance)
-  const number = Number(tolerance)
-  if (tolerance !== undefined && !(number >= 0 && Number.isFinite(number))) {
-    throw new VitpassError('USAGE', `--tolerance cannot be "${tolerance}"`, { remedy: 'give a number, such as 1e-3' })
-  }
+  const tolerance = parseTolerance(flags.tolerance)
   return {
     ...(sizes.length === 0 ? {} : { sizes }),
     ...(providers.length === 0 ? {} : { providers }),
-    ...(tolerance === undefined ? {} : { tolerance: number }),
+    ...(tolerance === undefined ? {} : { tolerance }),
   }
-}
-
-function parseSizes(values: FlagValues): { height: number; width: number }[] {
-  return listOf(values).map((text) => {
-    const [, height, width] = /^([1-9]\d*)x([1-9]\d*)$/.exec(text) ?? []
-    if (height === undefined || width === undefined) {
-      throw new VitpassError('USAGE', `--sizes cannot hold "${text}"`, { remedy: 'write it as in --sizes 64x64,32x80' })
-    }
-    return { height: Number(height), width: Number(width) }
-  })
-}
-
-function listOf(values: FlagValues): string[] {
-  return (values ?? []).flatMap((value) => value.split(',').map((part) => part.trim())).filter((part) => part !== '')
 }

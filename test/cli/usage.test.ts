@@ -9,7 +9,7 @@ const WRONG: readonly (readonly [args: string, stderr: string])[] = [
   ['', 'no command is given; see vitpass --help'],
   [
     'transform m.onnx',
-    'there is no command "transform"; known: run, bucket, verify, encode, diff, inspect, passes, doctor',
+    'there is no command "transform"; known: run, bucket, verify, golden, encode, diff, inspect, passes, doctor',
   ],
   ['--fast', 'no command is given; see vitpass --help'],
   ['run', 'no model is given; see vitpass run --help'],

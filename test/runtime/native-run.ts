@@ -4,10 +4,13 @@ import { readEncoderModel } from '../../src/runtime/encoder-model.ts'
 import type { Image } from '../../src/runtime/image.ts'
 import { nativeStrategy } from '../../src/runtime/native.ts'
 import type { Allocate, Batch, Feeds, HostType, Outputs, Strategy } from '../../src/runtime/strategy.ts'
+import { expectedRow as expectedGoldenRow } from '../../src/verify/golden-native.ts'
 import { caseNames, type ExportEntry, exportPath, type GoldenCase, loadCase } from '../support/cases.ts'
 import { fromHalves } from '../support/float16.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
+
+export { goldenImages } from '../../src/verify/golden-native.ts'
 
 export const OPTIONS = { batchTokens: 4096, batchBytes: 1 << 26, maxPadding: 0.3, lanes: 1 }
 
@@ -39,20 +42,9 @@ export function nativeExport(ending: string): NativeExport {
   return found
 }
 
-export function goldenImages({ images, channels }: GoldenCase): Image[] {
-  return images.map(({ pixels, height, width }) => ({ data: pixels.data, channels, height, width }))
-}
-
 /** What PyTorch answers for an image alone, its tokens averaged where the export gives tokens. */
 export function expectedRow({ goldenCase, entry }: NativeExport, output: string, index: number): number[] {
-  const { data, dims } = goldenCase.expected(entry.outputs[output] ?? output, index)
-  const features = dims.at(-1) ?? 1
-  const tokens = data.length / features
-  return Array.from({ length: features }, (_, f) => {
-    let sum = 0
-    for (let t = 0; t < tokens; t++) sum += data[t * features + f] ?? 0
-    return sum / tokens
-  })
+  return [...expectedGoldenRow(goldenCase, entry, output, index).data]
 }
 
 /** The output that rows are made of. */

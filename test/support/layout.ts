@@ -1,6 +1,4 @@
 import * as verify from '../../src/verify/layout.ts'
-import type { GoldenCase } from './cases.ts'
-import { type Grid, gridOf } from './padded.ts'
 import type { Dense } from './safetensors.ts'
 
 /** What runs along one axis of an output: prefix and patches, patches alone, one side of the grid, or no position. */
@@ -12,22 +10,6 @@ export type Layout = readonly Axis[]
 /** Where one image lies on a padded grid. */
 export interface Placement extends verify.Placement {
   readonly prefix: number
-}
-
-const SIZED: readonly Axis[] = ['tokens', 'patches', 'rows', 'cols']
-
-/** Reads an output's layout off the shapes that PyTorch gives for images of different sizes. */
-export function inferLayout(goldenCase: GoldenCase, output: string): Layout {
-  const grids = goldenCase.images.map((image) => gridOf(image, goldenCase.patch))
-  const shapes = goldenCase.images.map(({ index }) => goldenCase.expected(output, index).dims)
-  return (shapes[0] ?? []).map((first, axis) => {
-    if (shapes.every((dims) => dims[axis] === first)) return 'fixed'
-    const fits = (kind: Axis): boolean =>
-      grids.every((grid, i) => shapes[i]?.[axis] === lengthOf(kind, grid, goldenCase.prefix))
-    const found = SIZED.find(fits)
-    if (found === undefined) throw new Error(`axis ${axis} of golden ${output} follows neither tokens nor the grid`)
-    return found
-  })
 }
 
 /** The layout with the number of prefix tokens said at each axis. */
@@ -46,9 +28,4 @@ export function ownPart(output: Dense, layout: Layout, placement: Placement): De
 /** The values of a padded output that belong to a masked position on any axis: padding, and hidden patches. */
 export function maskedPart(output: Dense, layout: Layout, placement: Placement): Float32Array {
   return verify.maskedPart(output, withPrefix(layout, placement.prefix), placement)
-}
-
-function lengthOf(kind: Axis, grid: Grid, prefix: number): number | undefined {
-  const [axis] = withPrefix([kind], prefix)
-  return axis === undefined ? undefined : verify.axisLength(axis, grid)
 }

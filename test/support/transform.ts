@@ -1,7 +1,7 @@
 import { registry } from '../../passes/index.ts'
-import type { Model } from '../../src/ir/model.ts'
 import { readModel } from '../../src/onnx/node.ts'
 import { runPasses } from '../../src/pipeline/run.ts'
+import { sharesScale } from '../../src/verify/golden-subject.ts'
 import type { ExportEntry, GoldenCase } from './cases.ts'
 import { exportPath } from './cases.ts'
 import { withSource } from './fixtures.ts'
@@ -14,11 +14,6 @@ export const MASKINGS: readonly Masking[] = [
   { source: 'sizes', mode: 'rect' },
   { source: 'pixels', mode: 'patch' },
 ]
-
-/** True for a model that takes scales from whole batches. */
-export function sharesScale(model: Model): boolean {
-  return [...model.graph.walk()].some((node) => /^DynamicQuantize/.test(node.opType))
-}
 
 /**
  * Runs passes over an export as it lies on disk and measures what came out.

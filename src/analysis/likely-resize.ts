@@ -15,9 +15,10 @@ export interface LikelyResize {
 }
 
 /**
- * How a table that is baked in at one size is probably resized, told from how libraries build their models: timm projects query,
- * key and value in one product and resizes with antialias; torchvision uses torch's own attention module and lays corners on corners; models that put register tokens in behind the positions (DINOv2 with
- * registers) do so too; others, as those of transformers, resize by plain bicubic interpolation.
+ * How a table that is baked in at one size is probably resized, told from how libraries build their models: timm projects query, key
+ * and value in one product and resizes with antialias, as do models that put register tokens in behind the positions (DINOv2 with
+ * registers); torchvision uses torch's own attention module and lays corners on corners; others, as those of transformers, resize by
+ * plain bicubic interpolation.
  */
 export function likelyResize(table: PositionTable, flow: TokenFlow, trace: Trace): LikelyResize {
   const { prefix, suffix } = table.operand

@@ -35,7 +35,10 @@ export interface EncoderOptions {
   readonly deduplicate?: boolean
   /** Bytes of rows that are kept for images of equal content in later calls. Default 0. */
   readonly cacheBytes?: number
-  /** Lets the workers share the weights of a model with external data, which are then read as they lie in the file: a few to 50 % slower, least for large batches. */
+  /**
+   * Lets the workers share the weights of a model with external data, which are then read as they lie in the file: a few to 50 % slower,
+   * least for large batches.
+   */
   readonly shareWeights?: boolean
 }
 

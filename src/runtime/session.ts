@@ -21,7 +21,10 @@ export interface SessionOptions {
   readonly literal?: boolean
   /** Plans memory ahead for each shape that comes up: worth it where few shapes do. Default true. */
   readonly memoryPatterns?: boolean
-  /** Uses weights as they lie in the file, so that sessions of a model with external data share its memory; a few to 50 % slower, least for large batches. */
+  /**
+   * Uses weights as they lie in the file, so that sessions of a model with external data share its memory: a few to 50 % slower, least for
+   * large batches.
+   */
   readonly shareWeights?: boolean
 }
 

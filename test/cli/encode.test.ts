@@ -216,7 +216,8 @@ describe('vitpass encode', () => {
     // Its input stays open, so that it cannot come to its end.
     child.stdin.write(paths.slice(0, 2500).join('\n'))
     const partial = join(folder, `${output}.partial`)
-    while (!existsSync(partial) || statSync(partial).size < 20_000) await new Promise((done) => setTimeout(done, 20))
+    // A row takes at most 400 bytes, as a line of JSON.
+    while (!existsSync(partial) || statSync(partial).size < 60_000) await new Promise((done) => setTimeout(done, 20))
     child.kill('SIGKILL')
     await new Promise((done) => child.once('exit', done))
     expect(existsSync(join(folder, output))).toBe(false)

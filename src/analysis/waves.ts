@@ -54,7 +54,7 @@ function profileOf({ rows, cols, channels, data }: GridTable, channel: number, t
 }
 
 /** A channel that is the same everywhere. */
-export function constantWave(value: number): Wave {
+function constantWave(value: number): Wave {
   return { axis: 'none', step: 0, phase: 0, amplitude: value }
 }
 

@@ -5,7 +5,7 @@ import type { DeclaredDim, Value } from '../ir/value.ts'
 const RETYPES = ['Cast', 'CastLike', 'DequantizeLinear', 'QuantizeLinear', 'Identity']
 
 /** The shape of weights that a node reads, looked up behind the casts and the dequantisation of what is stored; null where unknown. */
-export function weightDims(value: Value | null): readonly DeclaredDim[] | null {
+function weightDims(value: Value | null): readonly DeclaredDim[] | null {
   for (let next = value; next !== null; next = next.producer?.input(0) ?? null) {
     const stored = next.tensor ?? next.producer?.tensor('value') ?? null
     if (stored !== null) return stored.dims

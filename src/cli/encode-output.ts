@@ -123,7 +123,7 @@ export class RowOutput {
 }
 
 /** Where the names of the rows of a .npy file are. */
-export function namesPath(path: string): string {
+function namesPath(path: string): string {
   return `${path.slice(0, -'.npy'.length)}.names.json`
 }
 

@@ -1,11 +1,12 @@
 import { VitpassError } from '../errors.ts'
 import { toFloat16Bits } from '../ir/float-bits.ts'
+import { ArrayPool } from './array-pool.ts'
 import { type Image, sizeText } from './image.ts'
 import type { NativeContract } from './native-contract.ts'
 import { type Call, callOf, isPictures, nativeFeeds } from './native-feeds.ts'
 import { type Grid, gridOf } from './native-grid.ts'
 import type { NativeRows } from './native-rows.ts'
-import type { Feeds, HostArrays, HostType, Outputs } from './strategy.ts'
+import type { Feeds, Outputs } from './strategy.ts'
 
 /** Largest difference, beside outputs of order 1, that the company of another image may make. */
 const TOLERANCE = 1e-4
@@ -39,8 +40,9 @@ export async function checkNative(
   { company, halves }: CheckOptions,
   run: (feeds: Feeds) => Promise<Outputs>,
 ): Promise<void> {
+  const pool = new ArrayPool(0)
   const ask = async (call: Call, change = (feeds: Feeds): Feeds => feeds): Promise<Float32Array[]> => {
-    const making = nativeFeeds(call, contract, zeros)
+    const making = nativeFeeds(call, contract, pool.allocate)
     let step = making.next()
     while (step.done !== true) step = making.next()
     let outputs: Outputs
@@ -118,22 +120,6 @@ function smear(feeds: Feeds, { pixels }: NativeContract): Feeds {
   const padding = tensor.type === 'float16' ? toFloat16Bits(0.75) : 0.75
   for (let i = 0; i < tensor.data.length; i++) if (tensor.data[i] === 0) tensor.data[i] = padding
   return feeds
-}
-
-function zeros<T extends HostType>(type: T, length: number): HostArrays[T]
-function zeros(type: HostType, length: number): HostArrays[HostType] {
-  return new ARRAYS[type](length)
-}
-
-const ARRAYS = {
-  float32: Float32Array,
-  float64: Float64Array,
-  float16: Uint16Array,
-  int64: BigInt64Array,
-  int32: Int32Array,
-  uint8: Uint8Array,
-  int8: Int8Array,
-  bool: Uint8Array,
 }
 
 /** A grid of blocks no larger than the model has positions for. */

@@ -31,7 +31,7 @@ export function refusesGrid(size: Size, contract: NativeContract): string | null
 }
 
 /** Where in its image's sequence the patch at a row and a column stands: row-major, or in blocks of merged patches, row-major too. */
-export function placeOf(row: number, col: number, { cols }: Grid, block: number): number {
+function placeOf(row: number, col: number, { cols }: Grid, block: number): number {
   if (block === 1) return row * cols + col
   const before = Math.floor(row / block) * (cols / block) + Math.floor(col / block)
   return (before * block + (row % block)) * block + (col % block)

@@ -1,4 +1,5 @@
 import { VitpassError } from '../errors.ts'
+import { elementCount } from '../ir/tensor.ts'
 import type { DeclaredDim } from '../ir/value.ts'
 import type { EncoderModel, Port } from './encoder-model.ts'
 import type { Outputs } from './strategy.ts'
@@ -90,8 +91,8 @@ function pool(
   placement: Placement | undefined,
 ): Float32Array {
   const features = dims[axis] ?? 0
-  const inner = product(dims.slice(axis + 1))
-  const outer = product(dims.slice(1, axis))
+  const inner = elementCount(dims.slice(axis + 1))
+  const outer = elementCount(dims.slice(1, axis))
   const size = outer * features * inner
   const item = data.subarray(index * size, (index + 1) * size)
   if (outer * inner === 1) return item
@@ -144,10 +145,6 @@ function validPositions(
 function isZero(item: Float32Array, base: number, features: number, stride: number): boolean {
   for (let f = 0; f < features; f++) if (item[base + f * stride] !== 0) return false
   return true
-}
-
-function product(lengths: readonly number[]): number {
-  return lengths.reduce((n, length) => n * length, 1)
 }
 
 function unsupported(output: string, problem: string): VitpassError {

@@ -1,6 +1,7 @@
+import { type Size, sizeText } from '../runtime/image.ts'
 import type { Dense } from '../runtime/session.ts'
 import { drawImage, fillPatch, pixelNoise } from './noise.ts'
-import { gridOf, type Size, sizeText } from './padded.ts'
+import { gridOf } from './padded.ts'
 import type { Actor } from './scene.ts'
 import type { Subject } from './subject.ts'
 

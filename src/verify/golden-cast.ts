@@ -1,6 +1,7 @@
+import type { Size } from '../runtime/image.ts'
 import type { GoldenCase, GoldenImage } from './golden-case.ts'
 import type { GoldenSubject } from './golden-subject.ts'
-import { type Grid, gridOf, type Size } from './padded.ts'
+import { type Grid, gridOf } from './padded.ts'
 import type { Actor } from './scene.ts'
 
 /** How the model should see a golden image. From pixels, zero edges do not count and a patch begun counts whole. */

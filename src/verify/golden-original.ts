@@ -1,3 +1,4 @@
+import type { Size } from '../runtime/image.ts'
 import { canvasOver, castActor, comparable } from './golden-cast.ts'
 import {
   compareEach,
@@ -10,7 +11,7 @@ import {
 } from './golden-subject.ts'
 import { type Measured, measure, type Worst } from './measure.ts'
 import { drawImage, pixelNoise } from './noise.ts'
-import { gridOf, type Size } from './padded.ts'
+import { gridOf } from './padded.ts'
 import { type Actor, play } from './scene.ts'
 
 /** Images of one size without padding, in a batch: what the original answers for each. */

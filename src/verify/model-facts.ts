@@ -7,8 +7,9 @@ import { VitpassError } from '../errors.ts'
 import { type Dim, isInt, layoutKey, terms } from '../ir/dim.ts'
 import type { Model } from '../ir/model.ts'
 import type { Value } from '../ir/value.ts'
+import type { Size } from '../runtime/image.ts'
 import type { Axis, Layout } from './layout.ts'
-import { type Grid, gridOf, type Size } from './padded.ts'
+import { type Grid, gridOf } from './padded.ts'
 import type { Precision } from './report.ts'
 
 /** What verification has to know of a model before it runs it. */

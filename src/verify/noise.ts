@@ -1,5 +1,5 @@
+import type { Size } from '../runtime/image.ts'
 import type { Dense } from '../runtime/session.ts'
-import type { Size } from './padded.ts'
 
 /** Normally distributed numbers (mean 0, deviation 1), the same for the same seed. */
 export function normals(seed: number): () => number {

@@ -1,3 +1,4 @@
+import type { Size } from '../runtime/image.ts'
 import type { Dense } from '../runtime/session.ts'
 
 /** Rows and columns of patches. */
@@ -6,20 +7,9 @@ export interface Grid {
   readonly cols: number
 }
 
-/** Height and width in pixels: of an image, or of a patch. */
-export interface Size {
-  readonly height: number
-  readonly width: number
-}
-
 /** Whole patches in a size. */
 export function gridOf(size: Size, patch: Size): Grid {
   return { rows: Math.floor(size.height / patch.height), cols: Math.floor(size.width / patch.width) }
-}
-
-/** `64x80`: height and width. */
-export function sizeText({ height, width }: Size): string {
-  return `${height}x${width}`
 }
 
 /**

@@ -1,7 +1,8 @@
+import type { Size } from '../runtime/image.ts'
 import type { Dense, Feed } from '../runtime/session.ts'
 import { axisLength, type Layout, maskedPart, ownPart, type Placement } from './layout.ts'
 import { unitsOf, type Worst } from './measure.ts'
-import { type Grid, gridOf, item, padBatch, type Size } from './padded.ts'
+import { type Grid, gridOf, item, padBatch } from './padded.ts'
 
 /** The input that a model transformed with `mask.source=sizes` has: [batch, 2] int64, height and width in pixels. */
 export const SIZES_INPUT = 'image_sizes'

@@ -1,4 +1,5 @@
-import { type Grid, type Size, sizeText } from './padded.ts'
+import { type Size, sizeText } from '../runtime/image.ts'
+import type { Grid } from './padded.ts'
 
 /** Assumed where neither graph shows a native grid. */
 const USUAL: Grid = { rows: 4, cols: 4 }

@@ -1,9 +1,9 @@
 import { VitpassError } from '../errors.ts'
 import { readModel } from '../onnx/node.ts'
+import { type Size, sizeText } from '../runtime/image.ts'
 import { type Feed, Session, type SessionOptions } from '../runtime/session.ts'
 import { failure, impossible, runChecks } from './checks.ts'
 import { fitOutputs } from './outputs.ts'
-import { type Size, sizeText } from './padded.ts'
 import { type CheckResult, tolerancesFor, type VerifyReport } from './report.ts'
 import { pixelInput, type Runner, SIZES_INPUT, type Stage } from './scene.ts'
 import { defaultSizes, distinct } from './sizes.ts'
@@ -64,7 +64,7 @@ export async function verifyModels(
 }
 
 /** True for a check that was made with the original's answers. */
-export function comparesOriginal({ check, status }: CheckResult): boolean {
+function comparesOriginal({ check, status }: CheckResult): boolean {
   return status !== 'not possible' && ['alone', 'black patch', 'unpadded'].includes(check)
 }
 

@@ -1,18 +1,6 @@
-import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { encodeProgress } from '../../src/cli/encode-progress.ts'
-import type { Screen } from '../../src/cli/progress.ts'
-
-function screen(isTTY: boolean): { readonly stream: Screen; drawn(): string } {
-  const parts: string[] = []
-  const stream = new Writable({
-    write(chunk, _encoding, done) {
-      parts.push(String(chunk))
-      done()
-    },
-  })
-  return { stream: Object.assign(stream, { isTTY }), drawn: () => parts.join('') }
-}
+import { screen } from './screen.ts'
 
 describe('encodeProgress', () => {
   it('tells images, images a second and the time left on a terminal', async () => {

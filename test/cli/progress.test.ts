@@ -1,20 +1,8 @@
-import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { type Screen, showProgress } from '../../src/cli/progress.ts'
+import { showProgress } from '../../src/cli/progress.ts'
+import { screen } from './screen.ts'
 
 const LARGE = 345_000_000
-
-/** A stream that keeps what is drawn on it. */
-function screen(isTTY: boolean): { readonly stream: Screen; drawn(): string } {
-  const parts: string[] = []
-  const stream = new Writable({
-    write(chunk, _encoding, done) {
-      parts.push(String(chunk))
-      done()
-    },
-  })
-  return { stream: Object.assign(stream, { isTTY }), drawn: () => parts.join('') }
-}
 
 describe('progress', () => {
   it('fills a bar on a terminal while a large file is written, and clears it away', async () => {

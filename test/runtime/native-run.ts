@@ -1,9 +1,10 @@
 import { resolve } from 'node:path'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
+import { ArrayPool } from '../../src/runtime/array-pool.ts'
 import { readEncoderModel } from '../../src/runtime/encoder-model.ts'
 import type { Image } from '../../src/runtime/image.ts'
 import { nativeStrategy } from '../../src/runtime/native.ts'
-import type { Allocate, Batch, Feeds, HostType, Outputs, Strategy } from '../../src/runtime/strategy.ts'
+import type { Batch, Feeds, Outputs, Strategy } from '../../src/runtime/strategy.ts'
 import { expectedRow as expectedGoldenRow } from '../../src/verify/golden-native.ts'
 import { caseNames, type ExportEntry, exportPath, type GoldenCase, loadCase } from '../support/cases.ts'
 import { fromHalves } from '../support/float16.ts'
@@ -54,20 +55,6 @@ export async function pooledOutput(path: string): Promise<string> {
   return strategy.outputs[0] ?? ''
 }
 
-const ARRAYS = {
-  float32: Float32Array,
-  float64: Float64Array,
-  float16: Uint16Array,
-  int64: BigInt64Array,
-  int32: Int32Array,
-  uint8: Uint8Array,
-  int8: Int8Array,
-  bool: Uint8Array,
-}
-
-// The compiler does not follow that the array of a type is of that type.
-const allocate = ((type: HostType, length: number) => new ARRAYS[type](length)) as Allocate
-
 /** A native strategy and a session, without the encoder: plans, feeds, runs and divides the answers. */
 export class NativeRun {
   readonly strategy: Strategy
@@ -101,7 +88,7 @@ export class NativeRun {
     const rows: Float32Array[] = []
     for (const batch of this.strategy.plan(images)) {
       this.batches.push(batch)
-      const feeds = this.strategy.feeds(batch, images, allocate)
+      const feeds = this.strategy.feeds(batch, images, new ArrayPool(0).allocate)
       let step = feeds.next()
       while (step.done !== true) step = feeds.next()
       const made = this.strategy.rows(await this.run(step.value), batch)

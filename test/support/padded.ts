@@ -1,6 +1,8 @@
-import { type Grid, gridOf as gridIn, type Size } from '../../src/verify/padded.ts'
+import type { Size } from '../../src/runtime/image.ts'
+import { type Grid, gridOf as gridIn } from '../../src/verify/padded.ts'
 
-export { type Grid, item, padBatch, type Size } from '../../src/verify/padded.ts'
+export type { Size } from '../../src/runtime/image.ts'
+export { type Grid, item, padBatch } from '../../src/verify/padded.ts'
 
 /** Whole square patches in a size. */
 export function gridOf(size: Size, patch: number): Grid {

@@ -112,7 +112,7 @@ const concat: ShapeRule = (context) => {
 }
 
 /** The part of an axis from `start` to `end` (this trace's numbers), kept symbolic where it falls on the bounds of terms. */
-export function sliceDim(dim: Dim, start: number, end: number): Dim {
+function sliceDim(dim: Dim, start: number, end: number): Dim {
   if (start <= 0 && end >= dim.n) return dim
   const length = Math.max(0, Math.min(end, dim.n) - Math.max(0, start))
   const parts: Dim[] = []
